@@ -1,0 +1,1 @@
+"""What runs at the desk: simulate, prepare, train, evaluate, play and the demo."""
