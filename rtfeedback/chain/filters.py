@@ -1,0 +1,69 @@
+"""Recursive filters that start settled on a segment's first sample and carry state."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import signal
+
+from rtfeedback.chain.spec import ChainSpec
+from rtfeedback.signals import Float64
+
+NOTCH_Q = 30.0
+SETTLED = 1e-2  # a transient below one per cent has settled
+STOP_DB = 60.0  # nothing above the new Nyquist frequency keeps more than 1/1000
+
+
+class Filter:
+    """A cascade of second-order sections along time, in float64.
+
+    `sosfilt` with carried state gives the same bits for any cutting; an FIR through
+    `lfilter` or a convolution does not.
+
+    Parameters
+    ----------
+    sos : float64, shape (n_sections, 6)
+    """
+
+    def __init__(self, sos: Float64) -> None:
+        self.sos = sos
+        self._steady = signal.sosfilt_zi(sos)
+        self._state: Float64 | None = None
+
+    @property
+    def warm_up(self) -> float:
+        """Samples until the sections' transients, one after the other, have settled."""
+        poles = np.abs(np.concatenate([np.roots(section[3:]) for section in self.sos]))
+        poles = poles[poles > 0].reshape(-1)
+        return float(np.sum(np.log(SETTLED) / np.log(poles)) / 2)  # two poles a section
+
+    def reset(self) -> None:
+        """Forget the past; the next sample begins a segment."""
+        self._state = None
+
+    def __call__(self, x: Float64) -> Float64:
+        """Return x filtered, shape (n_times, n_channels)."""
+        if len(x) == 0:
+            return x
+        if self._state is None:
+            # Starting from zeros, a 50 mV electrode offset takes seconds to settle.
+            self._state = self._steady[:, :, None] * x[0]
+        y, self._state = signal.sosfilt(self.sos, x, axis=0, zi=self._state)
+        return np.ascontiguousarray(y)
+
+
+def band_filter(spec: ChainSpec) -> Filter:
+    """Return the chain's notch and band-pass as one cascade at the stream's rate."""
+    low, high = spec.config.band
+    parts = [signal.butter(2, low, "highpass", fs=spec.sfreq, output="sos")]
+    parts += [
+        signal.tf2sos(*signal.iirnotch(mains, NOTCH_Q, fs=spec.sfreq))
+        for mains in spec.config.notch
+    ]
+    parts.append(signal.butter(4, high, "lowpass", fs=spec.sfreq, output="sos"))
+    return Filter(np.concatenate(parts))
+
+
+def anti_alias_filter(spec: ChainSpec) -> Filter:
+    """Return an 8th-order Chebyshev II low-pass that stops at the new Nyquist frequency."""
+    stop = float(spec.sample_rate) / 2
+    return Filter(signal.cheby2(8, STOP_DB, stop, "lowpass", fs=spec.sfreq, output="sos"))

@@ -1,0 +1,109 @@
+"""What a chain is made of: settings, the channels and the rate; no signal passes here."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from math import ceil
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from rtfeedback.config import Config
+
+Positive = Annotated[float, Field(gt=0)]
+
+
+class BandPowerConfig(Config):
+    """Log band power of the newest seconds, several times a second."""
+
+    rate: Positive = 4.0
+    """Tokens per second."""
+    length: Positive = 1.0
+    """Seconds of EEG that a token sums up, under a Hann window."""
+    bands: tuple[tuple[Positive, Positive], ...] = (
+        (2, 4), (4, 8), (8, 10), (10, 13), (13, 18), (18, 24), (24, 30), (30, 38),
+    )  # fmt: skip
+    """Edges in hertz, lower and upper; the upper edge is not in the band."""
+
+    @model_validator(mode="after")
+    def _bands_rise(self) -> BandPowerConfig:
+        if not self.bands or any(low >= high for low, high in self.bands):
+            raise ValueError("Each band is [lower, upper] in hertz, and there is at least one")
+        return self
+
+
+class ChainConfig(Config):
+    """The settings of a chain, as a recipe states them."""
+
+    reference: str = "average"
+    """`average` over the chain's EEG channels, `recorded` (leave as it is), or the
+    name of one channel of the stream."""
+    band: tuple[Positive, Positive] = (1.0, 40.0)
+    """Pass band in hertz: Butterworth, 2nd-order high-pass and 4th-order low-pass."""
+    notch: tuple[Positive, ...] = (50.0,)
+    """Mains frequencies in hertz to take out, each with a quality factor of 30."""
+    max_rate: Positive = 125.0
+    """The output rate is the highest one not above this that divides the stream's
+    rate by a whole number: 250 Hz gives 125 Hz, 160 Hz gives 80 Hz."""
+    band_power: BandPowerConfig | None = None
+    """With this section the chain ends in band-power tokens, without it in samples."""
+
+    @model_validator(mode="after")
+    def _band_rises(self) -> ChainConfig:
+        if self.band[0] >= self.band[1]:
+            raise ValueError("The band is [lower, upper] in hertz")
+        return self
+
+
+class ChainSpec(Config):
+    """A chain for one kind of stream: its settings, channels and rate.
+
+    It lies in the store and in the checkpoint, and nowhere else.
+    """
+
+    config: ChainConfig
+    channels: tuple[str, ...] = Field(min_length=1)
+    """EEG channels by name, in the model's order."""
+    sfreq: Positive
+    """Rate of the stream in hertz."""
+    recorded_reference: str = ""
+    """Reference of the recording, where it was stated."""
+
+    @model_validator(mode="after")
+    def _fits_the_rate(self) -> ChainSpec:
+        nyquist = self.sfreq / 2
+        too_high = [f for f in (*self.config.notch, self.config.band[1]) if f >= nyquist]
+        if too_high:
+            raise ValueError(
+                f"{too_high[0]:g} Hz cannot be filtered in a stream of {self.sfreq:g} Hz:"
+                f" choose band and notch below {nyquist:g} Hz"
+            )
+        power = self.config.band_power
+        if power and max(high for _, high in power.bands) > float(self.sample_rate) / 2:
+            raise ValueError(
+                f"A band above {float(self.sample_rate) / 2:g} Hz does not exist after"
+                f" decimation to {float(self.sample_rate):g} Hz"
+            )
+        return self
+
+    @property
+    def factor(self) -> int:
+        """Whole number of stream samples per sample after decimation."""
+        return max(1, ceil(self.sfreq / self.config.max_rate - 1e-9))
+
+    @property
+    def sample_rate(self) -> Fraction:
+        """Rate after decimation, in hertz, exactly."""
+        return Fraction(self.sfreq).limit_denominator(10**6) / self.factor
+
+    @property
+    def rate(self) -> float:
+        """Rate of what comes out, samples or tokens, in hertz."""
+        power = self.config.band_power
+        return power.rate if power else float(self.sample_rate)
+
+    @property
+    def n_features(self) -> int:
+        """Rows of a window: channels, or channels x bands."""
+        power = self.config.band_power
+        return len(self.channels) * (len(power.bands) if power else 1)

@@ -1,0 +1,184 @@
+"""The contract between desk and lab: a folder with checkpoint.json and weights.safetensors.
+
+Weights are tensors and the rest is JSON, so loading one runs no code. It is checked in
+full before anything uses it: hashes, keys, shapes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import nn
+
+from rtfeedback.chain import ChainSpec
+from rtfeedback.config import Config, explain
+from rtfeedback.errors import CheckpointError
+from rtfeedback.folders import new_folder
+from rtfeedback.models import ModelConfig, build_model
+from rtfeedback.windows import WindowSpec
+
+JSON_FILE = "checkpoint.json"
+WEIGHTS_FILE = "weights.safetensors"
+LARGEST_JSON = 16 * 2**20  # bytes
+LARGEST_WEIGHTS = 4 * 2**30  # bytes
+
+Environment = Literal["scanner", "outside"]
+
+
+class Target(Config):
+    """What one output means, and the training part's statistics that make it z."""
+
+    name: Annotated[str, Field(min_length=1)]
+    unit: str
+    """Unit of `raw`, such as `percent signal change`."""
+    mean: float
+    sd: Annotated[float, Field(gt=0)]
+    definition: str = ""
+    """Where the region came from: a mask's name, a sphere's centre."""
+
+
+class Training(Config):
+    """Where the weights come from."""
+
+    store: str
+    """Hash of the prepared store."""
+    subjects: tuple[str, ...]
+    train: tuple[str, ...]
+    validation: tuple[str, ...]
+    test: tuple[str, ...]
+    """Names of the runs of each part; the test part was not read."""
+    seed: int
+    semi_synthetic: bool = False
+    """Real EEG with a simulated BOLD: no claim of skill follows from it."""
+    notes: dict[str, float | int | str] = Field(default_factory=dict)
+    """What the fit chose and reached: penalty, epochs, validation r."""
+    versions: dict[str, str] = Field(default_factory=dict)
+
+
+class CheckpointSpec(Config):
+    """Everything a run needs to know of a model."""
+
+    schema_: Literal["rtfeedback/checkpoint/1"] = Field(
+        default="rtfeedback/checkpoint/1", alias="schema"
+    )
+    model: ModelConfig
+    chain: ChainSpec
+    window: WindowSpec
+    targets: tuple[Target, ...] = Field(min_length=1)
+    tr: Annotated[float, Field(gt=0)]
+    environment: Environment
+    """Whether the training's EEG was recorded in the scanner."""
+    upstream: str = ""
+    """What was done to the EEG before it came to us, such as artefact correction."""
+    training: Training
+    weights_sha256: str = ""
+
+    def build(self) -> nn.Module:
+        """Return the model with untrained weights."""
+        return build_model(
+            self.model,
+            n_features=self.chain.n_features,
+            n_times=self.window.n_times(self.chain.rate),
+            n_targets=len(self.targets),
+            rate=self.chain.rate,
+        )
+
+
+class Checkpoint:
+    """A loaded checkpoint: its spec, its model with weights, and its hash."""
+
+    def __init__(self, path: Path, spec: CheckpointSpec, model: nn.Module, digest: str) -> None:
+        self.path, self.spec, self.model, self.hash = path, spec, model, digest
+
+
+def save_checkpoint(path: Path, spec: CheckpointSpec, model: nn.Module) -> str:
+    """Write a checkpoint folder, whole or not at all; return its hash.
+
+    Raises
+    ------
+    OutputError
+        If the folder is there already or cannot be written.
+    """
+    weights = save_tensors({name: t.contiguous() for name, t in model.state_dict().items()})
+    spec = spec.model_copy(update={"weights_sha256": hashlib.sha256(weights).hexdigest()})
+    content = spec.model_dump(mode="json", by_alias=True)
+    content["hash"] = _hash(content)
+    with new_folder(path) as folder:
+        (folder / WEIGHTS_FILE).write_bytes(weights)
+        (folder / JSON_FILE).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    return str(content["hash"])
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint folder and check it in full.
+
+    Raises
+    ------
+    CheckpointError
+        If it is absent, broken, altered, or not one of ours.
+    """
+    content = _read_json(path)
+    stated = content.pop("hash", None)
+    if stated != _hash(content):
+        raise CheckpointError(
+            f"The checkpoint {path} was altered after it was written",
+            found=f"{JSON_FILE} does not have the hash that it states",
+            do="Take it again from where it was trained, or train anew",
+        )
+    try:
+        spec = CheckpointSpec.model_validate(content)
+    except ValidationError as error:
+        reason = explain(error, CheckpointSpec, JSON_FILE)
+        raise CheckpointError(
+            f"The checkpoint {path} is not one that this version reads",
+            found=reason,
+            do="Use the rtfeedback version that wrote it, or train anew",
+        ) from error
+    return Checkpoint(path, spec, _load_model(path, spec), str(stated))
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    what_to_do = "Name a folder that 'rtfeedback train' wrote"
+    for file, limit in ((JSON_FILE, LARGEST_JSON), (WEIGHTS_FILE, LARGEST_WEIGHTS)):
+        if not (path / file).is_file():
+            raise CheckpointError(f"{path} is no checkpoint", found=f"No {file}", do=what_to_do)
+        if (path / file).stat().st_size > limit:
+            raise CheckpointError(f"{path / file} is larger than {limit} bytes", do=what_to_do)
+    try:
+        content = json.loads((path / JSON_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            f"{path / JSON_FILE} is broken", found=str(error), do=what_to_do
+        ) from error
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path / JSON_FILE} is no checkpoint", do=what_to_do)
+    return content
+
+
+def _load_model(path: Path, spec: CheckpointSpec) -> nn.Module:
+    try:
+        weights = (path / WEIGHTS_FILE).read_bytes()
+        if hashlib.sha256(weights).hexdigest() != spec.weights_sha256:
+            raise ValueError("the file does not have the hash that checkpoint.json states")
+        model = spec.build()
+        model.load_state_dict(load_tensors(weights), strict=True)
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        reason = " ".join(str(error).split())
+        raise CheckpointError(
+            f"The weights of {path} do not belong to its {JSON_FILE}",
+            found=reason,
+            do="Take the checkpoint again from where it was trained, or train anew",
+        ) from error
+    return model.eval()
+
+
+def _hash(content: dict[str, Any]) -> str:
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()

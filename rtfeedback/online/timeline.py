@@ -1,0 +1,139 @@
+"""Segments, gaps and smooth stamps out of the stamps that were received.
+
+liblsl's own dejitter hides lost samples and then lies about time for minutes, so it is
+never asked for. Here a break in the stamps begins a segment, and inside a segment a
+fixed-gain second-order loop smooths them; both give the same whatever the chunks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from scipy import signal
+
+from rtfeedback.signals import Bool, Chunk, Float32, Float64
+
+LOOP_FREQUENCY = 0.05  # Hz: slow against jitter, fast against clock drift
+GAP = 0.02  # s: declared threshold; a jump below it counts as jitter
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Consecutive samples of one segment.
+
+    Attributes
+    ----------
+    samples : float32, shape (n_times, n_channels)
+    received_stamps, stamps : float64, shape (n_times,)
+        As received, and smoothed.
+    segment : int
+        Counted from 0 over the run.
+    begins : bool
+        Whether this piece begins its segment.
+    lost : int
+        Samples missing before this piece, as the jump of the stamps tells.
+    first_sample : int
+        Absolute index of its first sample, counted over all that the run received.
+    """
+
+    samples: Float32
+    received_stamps: Float64
+    stamps: Float64
+    segment: int
+    begins: bool
+    lost: int
+    first_sample: int
+
+
+class Timeline:
+    """Cut chunks into pieces of segments and smooth their stamps.
+
+    Parameters
+    ----------
+    sfreq : float
+        Nominal rate in hertz.
+    gap : float
+        A jump of the stamps by more than this, in seconds, is a break.
+    """
+
+    def __init__(self, sfreq: float, gap: float = GAP) -> None:
+        self.sfreq = sfreq
+        self.gap = max(gap, 0.5 / sfreq)
+        pole = np.exp(-2 * np.pi * LOOP_FREQUENCY / sfreq)
+        alpha, beta = 1 - pole**2, (1 - pole) ** 2
+        self._loop = np.array([[alpha, beta - alpha, 0, 1, -2 * pole, pole**2]])
+        self.segment = -1
+        self.received = 0
+        self.lost = 0
+        self._start: float | None = None
+        self._n = 0  # samples of the segment so far
+        self._broken = False
+
+    def break_here(self) -> None:
+        """Let the next sample begin a segment: another outlet, or a restart."""
+        self._broken = True
+
+    def push(self, chunk: Chunk) -> Iterator[Piece]:
+        """Yield the pieces of a chunk; a sample that is not finite counts as lost."""
+        finite: Bool = np.atleast_1d(np.isfinite(chunk.samples).all(axis=1))
+        for first, last in _runs(finite):
+            samples, stamps = chunk.samples[first:last], chunk.stamps[first:last]
+            if finite[first]:
+                yield from self._split(samples, stamps, self.received)
+            else:
+                self._skip(last - first)
+            self.received += last - first
+
+    def _skip(self, n: int) -> None:
+        self.lost += n
+        self._n += n  # they had their time, so the jump after them is none
+        self._broken = True
+
+    def _split(self, samples: Float32, stamps: Float64, sample: int) -> Iterator[Piece]:
+        while len(stamps):
+            residual = self._residual(stamps)
+            previous = np.concatenate([[self._previous_residual(residual)], residual[:-1]])
+            jumps = np.flatnonzero(np.abs(residual - previous) > self.gap)
+            if self._start is None or self._broken or (len(jumps) and jumps[0] == 0):
+                yield self._begin(samples, stamps, sample, residual[0] - previous[0])
+                n = 1
+            else:
+                n = int(jumps[0]) if len(jumps) else len(stamps)
+                yield self._continue(samples[:n], stamps[:n], residual[:n], sample)
+            samples, stamps, sample = samples[n:], stamps[n:], sample + n
+
+    def _residual(self, stamps: Float64) -> Float64:
+        if self._start is None:
+            return np.zeros(len(stamps))
+        return stamps - (self._start + np.arange(self._n, self._n + len(stamps)) / self.sfreq)
+
+    def _previous_residual(self, residual: Float64) -> float:
+        return float(residual[0]) if self._start is None else self._last
+
+    def _begin(self, samples: Float32, stamps: Float64, sample: int, jump: float) -> Piece:
+        lost = max(0, round(jump * self.sfreq)) if self._start is not None else 0
+        self.segment += 1
+        self.lost += lost
+        self._start, self._n, self._last = float(stamps[0]), 1, 0.0
+        self._state = np.zeros((1, 2))
+        self._broken = False
+        return Piece(samples[:1], stamps[:1], stamps[:1], self.segment, True, lost, sample)
+
+    def _continue(
+        self, samples: Float32, stamps: Float64, residual: Float64, sample: int
+    ) -> Piece:
+        smooth, self._state = signal.sosfilt(self._loop, residual, zi=self._state)
+        smoothed = stamps - residual + smooth
+        self._n += len(stamps)
+        self._last = float(residual[-1])
+        return Piece(samples, stamps, smoothed, self.segment, False, 0, sample)
+
+
+def _runs(flags: Bool) -> list[tuple[int, int]]:
+    """Return first and last + 1 of each run of equal flags."""
+    edges = np.flatnonzero(np.diff(flags)) + 1
+    bounds = [0, *edges.tolist(), len(flags)]
+    return [(a, b) for a, b in pairwise(bounds) if a < b]

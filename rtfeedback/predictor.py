@@ -1,0 +1,72 @@
+"""Window in, Prediction out: the only road to inference, at the desk and in the lab."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from rtfeedback.arithmetic import fix_arithmetic
+from rtfeedback.checkpoint import Checkpoint, load_checkpoint
+from rtfeedback.errors import CheckpointError
+from rtfeedback.signals import Float32, Prediction, ROIPrediction
+
+
+class Predictor:
+    """A checkpoint's model on one device, one window at a time.
+
+    A batched pass rounds differently from single ones, so values that are published or
+    compared all come from here.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+    device : str
+        `auto` (cuda where there is one, else cpu), `cpu` or `cuda`.
+
+    Raises
+    ------
+    CheckpointError
+        If cuda is asked for and there is none.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, device: str = "auto") -> None:
+        fix_arithmetic()
+        self.checkpoint = checkpoint
+        self.spec = checkpoint.spec
+        self.device = _device(device)
+        self._model = checkpoint.model.to(self.device)
+        self._targets = [(t.name, t.mean, t.sd) for t in self.spec.targets]
+        self.shape = (
+            self.spec.chain.n_features,
+            self.spec.window.n_times(self.spec.chain.rate),
+        )
+
+    @classmethod
+    def load(cls, path: Path, device: str = "auto") -> Predictor:
+        """Load a checkpoint folder."""
+        return cls(load_checkpoint(path), device)
+
+    def warm_up(self) -> None:
+        """Make the first prediction, which is slow, before anyone waits for one."""
+        for _ in range(3):
+            self(np.zeros(self.shape, dtype=np.float32))
+
+    @torch.inference_mode()
+    def __call__(self, window: Float32) -> Prediction:
+        """Predict every target from a window, shape (n_features, n_times)."""
+        x = torch.from_numpy(window).to(self.device)
+        z = self._model(x[None])[0].cpu().tolist()
+        return {
+            name: ROIPrediction(raw=value * sd + mean, z=value)
+            for (name, mean, sd), value in zip(self._targets, z, strict=True)
+        }
+
+
+def _device(name: str) -> torch.device:
+    if name == "cuda" and not torch.cuda.is_available():
+        raise CheckpointError("There is no CUDA device here", do="Use --device cpu, or auto")
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
