@@ -15,6 +15,8 @@ from torch import nn
 from rtfeedback.models.eegnet import EEGNet, EEGNetConfig
 from rtfeedback.models.ridge import Ridge, RidgeConfig
 
+__all__ = ["EEGNet", "EEGNetConfig", "ModelConfig", "Ridge", "RidgeConfig", "build_model"]
+
 ModelConfig = Annotated[RidgeConfig | EEGNetConfig, Field(discriminator="name")]
 
 

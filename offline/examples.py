@@ -1,0 +1,93 @@
+"""Windows with their targets, gathered out of a store when they are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from offline.dataset import Store, window_at
+from rtfeedback.checkpoint import Target
+from rtfeedback.errors import DatasetError
+from rtfeedback.signals import Float32, Float64, Int64
+from rtfeedback.windows import WindowSpec
+
+N_BLOCKS = 5  # parts of a lone training run, for cross-validation inside it
+
+
+class Examples:
+    """The windows of some runs, in their order.
+
+    Parameters
+    ----------
+    store : Store
+    runs : sequence of str
+    chain : str
+        Which chain's features.
+    window : WindowSpec
+
+    Attributes
+    ----------
+    targets : float64, shape (n, n_targets)
+        In the targets' unit.
+    run : int64, shape (n,)
+        Which of the runs each window is from.
+    volumes : int64, shape (n,)
+
+    Raises
+    ------
+    DatasetError
+        If a run is too short for one window.
+    """
+
+    def __init__(
+        self, store: Store, runs: Sequence[str], chain: str, window: WindowSpec
+    ) -> None:
+        self.n_times = window.n_times(store.chain(chain).rate)
+        self._features = [store.runs[name].features(chain) for name in runs]
+        found = [store.runs[name].examples(chain, window) for name in runs]
+        for name, examples in zip(runs, found, strict=True):
+            if len(examples.volumes) == 0:
+                raise DatasetError(
+                    f"The run {name} is too short for one window",
+                    found=f"{len(store.runs[name].features(chain))} settled rows of"
+                    f" '{chain}', where a window of {window.length:g} s takes {self.n_times}",
+                    do="Shorten the window, or leave the run out",
+                )
+        self.run = np.repeat(np.arange(len(runs)), [len(each.volumes) for each in found])
+        self.volumes: Int64 = np.concatenate([each.volumes for each in found])
+        self._ends: Int64 = np.concatenate([each.ends for each in found])
+        self.targets: Float64 = np.concatenate(
+            [store.runs[n].targets[e.volumes] for n, e in zip(runs, found, strict=True)]
+        )
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    def gather(self, which: Int64) -> Float32:
+        """Return windows, shape (n, n_features, n_times)."""
+        return np.stack(
+            [window_at(self._features[self.run[i]], self._ends[i], self.n_times) for i in which]
+        )
+
+    def z(self, targets: Sequence[Target]) -> Float64:
+        """Return the targets as z by their statistics, shape (n, n_targets)."""
+        means, sds = np.array([(t.mean, t.sd) for t in targets]).T
+        return np.asarray((self.targets - means) / sds)
+
+    def statistics(self) -> tuple[Float64, Float64]:
+        """Return mean and sd of each feature over all rows of the runs.
+
+        A feature that never changes gets an sd of 1, so that it stays finite.
+        """
+        n = sum(len(rows) for rows in self._features)
+        mean = sum(rows.sum(axis=0, dtype=np.float64) for rows in self._features) / n
+        square = sum(((rows - mean) ** 2).sum(axis=0) for rows in self._features) / n
+        sd = np.sqrt(square)
+        return np.asarray(mean), np.where(sd > 0, sd, 1.0)
+
+    def folds(self) -> Int64:
+        """Return the fold of each window: its run, or blocks where there is one run only."""
+        if self.run[-1] > 0:
+            return self.run
+        return np.arange(len(self)) * N_BLOCKS // len(self)

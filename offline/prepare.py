@@ -1,0 +1,271 @@
+"""A BIDS dataset through the chain and into a store of memory-mapped arrays."""
+
+from __future__ import annotations
+
+import hashlib
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from pydantic import Field
+
+from offline.bids import (
+    PairedRun,
+    events_file,
+    find_paired_runs,
+    read_eeg,
+    read_json,
+    read_table,
+    repetition_time,
+)
+from offline.bold import read_bold
+from offline.dataset import MANIFEST, ROIManifest, RunManifest, StoreManifest
+from offline.design import conditions, design_regressors, read_events
+from offline.progress import progress
+from offline.recordings import Recording
+from offline.targets import UNIT, ROIConfig, roi_course, roi_voxels
+from rtfeedback.chain import Chain, ChainConfig, ChainSpec
+from rtfeedback.chain.spec import BandPowerConfig
+from rtfeedback.checkpoint import Environment
+from rtfeedback.config import Config
+from rtfeedback.errors import DatasetError
+from rtfeedback.folders import new_folder
+from rtfeedback.online.trclock import VOLUME_LABELS, volume_onsets
+from rtfeedback.signals import Float32, Float64
+
+MOTION = ("trans_x", "trans_y", "trans_z", "rot_x", "rot_y", "rot_z")
+BLOCK = 60.0  # s of EEG through the chain at a time; any other gives the same bits
+PACKAGES = ("rtfeedback", "numpy", "scipy", "torch", "mne", "nibabel", "nilearn")
+
+
+class PrepareConfig(Config):
+    """What `prepare` makes of a dataset."""
+
+    task: str | None = None
+    """Only this task; all of them without."""
+    channels: tuple[str, ...] = ()
+    """EEG channels of the model; all that every run has, without."""
+    chains: dict[str, ChainConfig] = Field(
+        default={
+            "samples": ChainConfig(),
+            "tokens": ChainConfig(band_power=BandPowerConfig()),
+        },
+        min_length=1,
+    )
+    """The chains that models may be fed by, each under its name."""
+    targets: tuple[ROIConfig, ...] = Field(default=(ROIConfig(),), min_length=1)
+    """The regions to be predicted."""
+    slice_ref: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Share of the TR after a volume's onset to which its slices were timed."""
+    high_pass: Annotated[float, Field(gt=0)] = 128.0
+    """Period in seconds: slower drift is taken out of the targets."""
+    volume_labels: tuple[str, ...] = VOLUME_LABELS
+    """Markers in the EEG that begin a volume."""
+    environment: Environment = "scanner"
+    """Where the EEG was recorded: `scanner` or `outside`."""
+    upstream: str = ""
+    """What was done to the EEG before, such as gradient and pulse correction."""
+
+
+def prepare(root: Path, out: Path, config: PrepareConfig) -> Path:
+    """Write the store of a dataset, whole or not at all, and return its folder.
+
+    Raises
+    ------
+    DatasetError, RecordingError, ChannelError
+        If a run is broken, or its EEG and BOLD do not go together.
+    OutputError
+        If `out` is there already or cannot be written.
+    """
+    runs = find_paired_runs(root, task=config.task)
+    description = read_json(root / "dataset_description.json")
+    truth = _truth(root)
+    with new_folder(out) as folder:
+        chains: dict[str, ChainSpec] = {}
+        manifests = []
+        for run in progress(runs, "Preparing runs"):
+            recording = read_eeg(run)
+            chains = chains or _chains(config, recording)
+            manifests.append(_prepare_run(root, folder, run, recording, chains, config, truth))
+        manifest = StoreManifest(
+            dataset=str(description.get("Name", root.name)),
+            chains=chains,
+            targets=tuple(
+                ROIManifest(name=roi.name, unit=UNIT, definition=roi.definition)
+                for roi in config.targets
+            ),
+            runs=tuple(manifests),
+            slice_ref=config.slice_ref,
+            environment=config.environment,
+            upstream=config.upstream,
+            semi_synthetic=bool(description.get("SemiSynthetic", False)),
+            config=config.model_dump(mode="json"),
+            versions={name: version(name) for name in PACKAGES},
+        )
+        text = manifest.model_dump_json(indent=1, by_alias=True) + "\n"
+        (folder / MANIFEST).write_text(text, encoding="utf-8")
+    return out
+
+
+def _chains(config: PrepareConfig, recording: Recording) -> dict[str, ChainSpec]:
+    info = recording.info
+    eeg = tuple(
+        name for name, kind in zip(info.channels, info.kinds, strict=True) if kind == "eeg"
+    )
+    return {
+        name: ChainSpec(
+            config=chain,
+            channels=config.channels or eeg,
+            sfreq=info.sfreq,
+            recorded_reference=info.reference,
+        )
+        for name, chain in config.chains.items()
+    }
+
+
+def _prepare_run(
+    root: Path,
+    folder: Path,
+    run: PairedRun,
+    recording: Recording,
+    chains: dict[str, ChainSpec],
+    config: PrepareConfig,
+    truth: dict[str, dict[str, list[float]]],
+) -> RunManifest:
+    tr = repetition_time(run)
+    image = read_bold(Path(run.bold.fpath))
+    n_volumes = int(image.shape[3])
+    onsets = _onsets(run, recording, tr, n_volumes, config)
+    events_path = events_file(run)
+    events = read_events(events_path) if events_path else []
+    arrays: dict[str, Float32 | Float64] = {
+        "onsets": onsets,
+        "targets": _targets(root, run, image, tr, config),
+        "design": design_regressors(
+            events, np.arange(n_volumes, dtype=np.float64) * tr, tr, slice_ref=config.slice_ref
+        ),
+        **_confounds(run, n_volumes),
+        **_known_truth(truth.get(run.name), config),
+    }
+    for name, spec in chains.items():
+        arrays[name], arrays[f"{name}_stamps"] = through_chain(recording, spec)
+    return RunManifest(
+        name=run.name,
+        subject=run.subject,
+        session=run.session,
+        task=run.task,
+        run=run.run,
+        tr=tr,
+        n_volumes=n_volumes,
+        conditions=conditions(events),
+        eeg_file=str(Path(run.eeg.fpath).resolve()),
+        eeg_sha256=_sha256(Path(run.eeg.fpath)),
+        bold_sha256=_sha256(Path(run.bold.fpath)),
+        onsets_from="markers in the EEG",
+        arrays=_write_arrays(folder / run.name, arrays),
+    )
+
+
+def through_chain(recording: Recording, spec: ChainSpec) -> tuple[Float32, Float64]:
+    """Pass a recording through a chain; keep what comes once the filters have settled.
+
+    Returns
+    -------
+    features : float32, shape (n_times, n_features)
+    stamps : float64, shape (n_times,)
+        Seconds from the recording's first sample.
+    """
+    chain = Chain(spec, recording.info)
+    block = round(BLOCK * spec.sfreq)
+    parts = [
+        chain.push(recording.samples[first : first + block])
+        for first in range(0, len(recording.samples), block)
+    ]
+    features = np.concatenate([part for part, _ in parts])
+    index = np.concatenate([part for _, part in parts])
+    settled = index >= chain.warm_up
+    return features[settled], index[settled] / spec.sfreq
+
+
+def _onsets(
+    run: PairedRun, recording: Recording, tr: float, n_volumes: int, config: PrepareConfig
+) -> Float64:
+    marked = volume_onsets(recording.markers, tr, config.volume_labels)
+    onsets = np.full(n_volumes, np.nan)
+    for volume, onset in marked:
+        if volume < n_volumes:
+            onsets[volume] = onset
+    if not np.isfinite(onsets).any():
+        labels = sorted({marker.label for marker in recording.markers})
+        raise DatasetError(
+            f"The EEG of {run.name} has no volume markers, so it cannot be laid on the BOLD",
+            found=f"Its markers are: {', '.join(labels) or 'none'}",
+            do=f"Name the scanner's in volume_labels (now {', '.join(config.volume_labels)})",
+        )
+    if len(marked) != n_volumes:
+        raise DatasetError(
+            f"EEG and BOLD of {run.name} do not overlap volume by volume",
+            found=f"{len(marked)} volume markers in the EEG, {n_volumes} volumes in the BOLD",
+            do="Cut the BOLD to the marked volumes, or mend the markers",
+        )
+    return onsets
+
+
+def _targets(
+    root: Path, run: PairedRun, image: object, tr: float, config: PrepareConfig
+) -> Float64:
+    courses = [
+        roi_course(
+            roi_voxels(roi, image, root), image, tr=tr, period=config.high_pass, name=run.name
+        )
+        for roi in config.targets
+    ]
+    return np.stack(courses, axis=1)
+
+
+def _confounds(run: PairedRun, n_volumes: int) -> dict[str, Float64]:
+    if run.confounds is None:
+        return {}
+    table = read_table(run.confounds)
+    found: dict[str, Float64] = {}
+    if all(name in table for name in MOTION):
+        found["motion"] = np.array([table[name] for name in MOTION], dtype=np.float64).T
+    if "global_signal" in table:
+        found["global_signal"] = np.array(table["global_signal"], dtype=np.float64)
+    for name, values in found.items():
+        if len(values) != n_volumes:
+            raise DatasetError(
+                f"{run.confounds} does not go with its BOLD",
+                found=f"{len(values)} rows of {name}, {n_volumes} volumes",
+                do="Take confounds and BOLD from the same processing",
+            )
+    return found
+
+
+def _truth(root: Path) -> dict[str, dict[str, list[float]]]:
+    path = root / "derivatives" / "simulated" / "truth.json"
+    runs = read_json(path)["runs"] if path.is_file() else {}
+    return {
+        run: {roi: facts["course"] for roi, facts in rois.items()} for run, rois in runs.items()
+    }
+
+
+def _known_truth(
+    courses: dict[str, list[float]] | None, config: PrepareConfig
+) -> dict[str, Float64]:
+    if not courses or any(roi.name not in courses for roi in config.targets):
+        return {}
+    return {"truth": np.stack([np.array(courses[roi.name]) for roi in config.targets], axis=1)}
+
+
+def _write_arrays(folder: Path, arrays: dict[str, Float32 | Float64]) -> dict[str, str]:
+    folder.mkdir()
+    for name, array in arrays.items():
+        np.save(folder / f"{name}.npy", array, allow_pickle=False)
+    return {f"{name}.npy": _sha256(folder / f"{name}.npy") for name in sorted(arrays)}
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

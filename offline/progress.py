@@ -1,0 +1,40 @@
+"""Progress bars on stderr, so that stdout stays for results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, track
+
+ItemT = TypeVar("ItemT")
+
+console = Console(stderr=True)
+
+
+def progress(
+    items: Iterable[ItemT], description: str, *, total: int | None = None
+) -> Iterable[ItemT]:
+    """Yield the items while a bar shows how far along they are."""
+    return track(items, description=description, total=total, console=console)
+
+
+@contextmanager
+def epochs_bar(total: int) -> Iterator[Callable[[int, float, float, float], None]]:
+    """Show a bar over epochs, with training loss, validation loss and validation r."""
+    columns = (
+        TextColumn("Training"),
+        BarColumn(),
+        TextColumn("epoch {task.completed}/{task.total} {task.fields[reached]}"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task("", total=total, reached="")
+
+        def show(epoch: int, loss: float, validation: float, r: float) -> None:
+            reached = f"loss {loss:.3f} validation {validation:.3f} r {r:.2f}"
+            bar.update(task, completed=epoch, reached=reached)
+
+        yield show

@@ -1,0 +1,105 @@
+"""Regions of interest, and their mean course out of a BOLD image."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import nibabel as nib
+import numpy as np
+from nibabel.affines import apply_affine
+from nibabel.filebasedimages import ImageFileError
+from nilearn.image import resample_to_img
+from pydantic import Field, model_validator
+
+from offline.bold import percent_signal_change, without_drift
+from rtfeedback.config import Config
+from rtfeedback.errors import DatasetError
+from rtfeedback.signals import Bool, Float64
+
+# Hand area of the motor cortex in MNI space, millimetres: the omega-shaped knob
+# (Yousry et al. 1997, doi:10.1093/brain/120.1.141).
+HAND_AREAS = ((-38.0, -22.0, 56.0), (38.0, -22.0, 56.0))
+UNIT = "percent signal change"
+
+
+class ROIConfig(Config):
+    """One region: a mask, a label of an atlas, or spheres where there is neither."""
+
+    name: str = Field(default="motor", min_length=1)
+    mask: Path | None = None
+    """NIfTI whose voxels above 0 are the region; relative to the dataset."""
+    atlas: Path | None = None
+    """NIfTI of integer labels; relative to the dataset."""
+    label: int | None = None
+    """The atlas's label of the region."""
+    spheres: tuple[tuple[float, float, float], ...] = HAND_AREAS
+    """Centres in millimetres of the image's space, used without mask and atlas."""
+    radius: Annotated[float, Field(gt=0)] = 8.0
+    """Radius of the spheres in millimetres."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> ROIConfig:
+        if self.mask and self.atlas:
+            raise ValueError("A region is a mask or an atlas label, not both")
+        if (self.atlas is None) != (self.label is None):
+            raise ValueError("An atlas and a label go together")
+        return self
+
+    @property
+    def definition(self) -> str:
+        """Say in words where the region comes from."""
+        if self.mask:
+            return f"mask {self.mask.name}"
+        if self.atlas:
+            return f"label {self.label} of {self.atlas.name}"
+        centres = "; ".join(", ".join(f"{x:g}" for x in centre) for centre in self.spheres)
+        return f"spheres of {self.radius:g} mm at {centres}"
+
+
+def roi_voxels(roi: ROIConfig, image: Any, root: Path) -> Bool:
+    """Return which voxels of an image are in a region, shape of one volume.
+
+    Raises
+    ------
+    DatasetError
+        If the region's file is absent or broken, or it has no voxel in the image.
+    """
+    if roi.mask or roi.atlas:
+        labels = _on_grid(root / (roi.mask or roi.atlas or ""), image)
+        voxels = labels == roi.label if roi.atlas else labels > 0
+    else:
+        voxels = _spheres(roi, image)
+    if not voxels.any():
+        raise DatasetError(
+            f"The region '{roi.name}' ({roi.definition}) has no voxel in the BOLD image",
+            do="Check that region and image are in the same space",
+        )
+    return voxels
+
+
+def roi_course(voxels: Bool, image: Any, *, tr: float, period: float, name: str) -> Float64:
+    """Return a region's mean in percent signal change without drift, shape (n_volumes,)."""
+    mean = image.get_fdata(dtype=np.float32)[voxels].mean(axis=0, dtype=np.float64)
+    return without_drift(percent_signal_change(mean, name), tr, period)
+
+
+def _on_grid(path: Path, image: Any) -> Float64:
+    try:
+        region = nib.load(path)
+        first = nib.Nifti1Image(np.zeros(image.shape[:3], np.int16), image.affine)
+        on_grid = resample_to_img(
+            region, first, interpolation="nearest", force_resample=True, copy_header=True
+        )
+        return np.asarray(on_grid.get_fdata().reshape(image.shape[:3]))
+    except (OSError, EOFError, ValueError, ImageFileError) as error:
+        raise DatasetError(
+            f"The region file {path} cannot be read", found=str(error), do="Check the path"
+        ) from error
+
+
+def _spheres(roi: ROIConfig, image: Any) -> Bool:
+    indices = np.moveaxis(np.indices(image.shape[:3]), 0, -1)
+    millimetres = apply_affine(image.affine, indices)
+    distances = [np.linalg.norm(millimetres - centre, axis=-1) for centre in roi.spheres]
+    return np.asarray(np.min(distances, axis=0) <= roi.radius)
