@@ -43,7 +43,8 @@ class Examples:
     def __init__(
         self, store: Store, runs: Sequence[str], chain: str, window: WindowSpec
     ) -> None:
-        self.n_times = window.n_times(store.chain(chain).rate)
+        self.rate = store.chain(chain).rate
+        self.n_times = window.n_times(self.rate)
         self._features = [store.runs[name].features(chain) for name in runs]
         found = [store.runs[name].examples(chain, window) for name in runs]
         for name, examples in zip(runs, found, strict=True):
@@ -69,6 +70,39 @@ class Examples:
         return np.stack(
             [window_at(self._features[self.run[i]], self._ends[i], self.n_times) for i in which]
         )
+
+    def shifted(self, which: Int64, shift: Int64, z: Float64) -> tuple[Float32, Float64]:
+        """Return windows that end some rows later, and their targets between volumes.
+
+        Parameters
+        ----------
+        which, shift : int64, shape (n,)
+            A shift that would leave the run is left out.
+        z : float64, shape (n_windows, n_targets)
+            The targets of all windows.
+
+        Returns
+        -------
+        x : float32, shape (n, n_features, n_times)
+        y : float64, shape (n, n_targets)
+            Interpolated linearly in time.
+        """
+        x, y = [], []
+        for i, rows in zip(which, shift, strict=True):
+            features, end = self._features[self.run[i]], int(self._ends[i] + rows)
+            if not self.n_times <= end + 1 <= len(features):
+                end = int(self._ends[i])
+            x.append(window_at(features, end, self.n_times))
+            y.append(self._target_at(int(i), end, z))
+        return np.stack(x), np.stack(y)
+
+    def _target_at(self, i: int, end: int, z: Float64) -> Float64:
+        own = int(self._ends[i])
+        j = i + 1 if end > own else i - 1
+        if end == own or not 0 <= j < len(self) or self.run[j] != self.run[i]:
+            return np.asarray(z[i])
+        share = (end - own) / (int(self._ends[j]) - own)
+        return np.asarray((1 - share) * z[i] + share * z[j])
 
     def z(self, targets: Sequence[Target]) -> Float64:
         """Return the targets as z by their statistics, shape (n, n_targets)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -18,11 +19,13 @@ from rtfeedback.config import Config
 from rtfeedback.models.eegnet import EEGNet
 from rtfeedback.signals import Float64
 
+LARGEST_GRADIENT = 1.0  # norm to which gradients are clipped
+
 
 class FitConfig(Config):
     """How a network is fitted; closed-form models have no use for it."""
 
-    epochs: Annotated[int, Field(gt=0)] = 20
+    epochs: Annotated[int, Field(gt=0)] = 24
     """At most so many passes over the training windows."""
     patience: Annotated[int, Field(gt=0)] = 8
     """Stop after so many epochs without a lower validation loss."""
@@ -32,6 +35,11 @@ class FitConfig(Config):
     """Peak of AdamW's rate; it rises over the first tenth, then falls as a cosine."""
     weight_decay: Annotated[float, Field(ge=0)] = 1e-2
     """Weight decay of AdamW."""
+    jitter: Annotated[float, Field(ge=0)] = 1.0
+    """Seconds by which a training window may end earlier or later, its target then
+    interpolated between volumes. 0: none."""
+    flip: bool = True
+    """Turn the sign of half of the training windows: power has no polarity."""
 
 
 @dataclass
@@ -79,8 +87,8 @@ def fit_network(
     best = _Best(np.inf, 0, 0.0, copy.deepcopy(model.state_dict()))
     with epochs_bar(config.epochs) as show:
         for epoch in range(1, config.epochs + 1):
-            order = rng.permutation(len(train))
-            loss = _one_epoch(model, optimiser, schedule, train, z, order, config.batch)
+            batches = _batches(train, z, rng, config)
+            loss = _one_epoch(model, optimiser, schedule, batches)
             reached, r = loss, float("nan")
             if validation is not None and z_validation is not None:
                 reached, r = _validate(model, validation, z_validation)
@@ -96,25 +104,37 @@ def fit_network(
     return notes
 
 
+def _batches(
+    train: Examples, z: Float64, rng: np.random.Generator, config: FitConfig
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the training windows once, in random order, moved and turned at random.
+
+    Without that, a network learns the waveforms of a few hundred windows by heart.
+    """
+    order = rng.permutation(len(train))
+    reach = round(config.jitter * train.rate)
+    for first in range(0, max(1, len(order) // config.batch) * config.batch, config.batch):
+        which = order[first : first + config.batch]
+        shift = rng.integers(-reach, reach + 1, size=len(which))
+        x, y = train.shifted(which, shift, z)
+        if config.flip:
+            x *= rng.choice(np.array([-1, 1], dtype=np.float32), size=(len(x), 1, 1))
+        yield torch.from_numpy(x), torch.from_numpy(y).float()
+
+
 def _one_epoch(
     model: EEGNet,
     optimiser: torch.optim.Optimizer,
     schedule: torch.optim.lr_scheduler.LRScheduler,
-    train: Examples,
-    z: Float64,
-    order: np.ndarray[tuple[int], np.dtype[np.int64]],
-    batch: int,
+    batches: Iterator[tuple[Tensor, Tensor]],
 ) -> float:
     model.train()
     losses = []
-    for first in range(0, max(1, len(order) // batch) * batch, batch):
-        which = order[first : first + batch]
-        x = torch.from_numpy(train.gather(which))
-        y = torch.from_numpy(z[which]).float()
+    for x, y in batches:
         loss = torch.nn.functional.mse_loss(model(x), y)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(model.parameters(), LARGEST_GRADIENT)
         optimiser.step()
         schedule.step()
         model.constrain()

@@ -59,6 +59,11 @@ class Line:
         self._add_volume(*marked)
         return marked[0]
 
+    def reconnect(self, chain: Chain) -> None:
+        """Go on with another outlet of the same stream, as a new segment."""
+        self.chain = chain
+        self.timeline.break_here()
+
     def push(self, chunk: Chunk) -> Iterator[Window]:
         """Yield each window that falls due in a chunk, in order.
 

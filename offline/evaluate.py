@@ -1,0 +1,215 @@
+"""What a checkpoint is worth on the held-out runs, beside what costs nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from offline.dataset import Run, Store, window_at
+from offline.metrics import SurrogateTest, pearson, r2, skill, surrogate_test
+from offline.report import Course, course_figure, table
+from rtfeedback.checkpoint import CheckpointSpec
+from rtfeedback.errors import DatasetError
+from rtfeedback.folders import new_folder
+from rtfeedback.predictor import Predictor
+from rtfeedback.signals import Float64
+
+SURROGATES = 999
+REPORT, FIGURE = "evaluation.json", "courses.png"
+SEMI_SYNTHETIC = (
+    "Semi-synthetic: real EEG, BOLD simulated from it. This tests the plumbing;"
+    " it is no claim of skill."
+)
+
+
+def evaluate(predictor: Predictor, store: Store, out: Path) -> dict[str, Any]:
+    """Predict the held-out runs as the daemon would, and report what that is worth.
+
+    Windows go one at a time through the one `Predictor`, so the values are those that
+    the daemon publishes.
+
+    Returns
+    -------
+    dict
+        What `evaluation.json` holds.
+
+    Raises
+    ------
+    DatasetError
+        If the store is not the one that the checkpoint was trained on, or a held-out
+        run is too short for one window.
+    OutputError
+        If `out` is there already or cannot be written.
+    """
+    spec = predictor.spec
+    _check_store(spec, store)
+    with new_folder(out) as folder:
+        reads = store.count_test_read()
+        found = [_predict(predictor, store.runs[name]) for name in spec.training.test]
+        courses = [course for course, _ in found]
+        report = _report(predictor, store, courses, reads)
+        for run, (_, z) in zip(report["runs"], found, strict=True):
+            run["z"] = z.tolist()
+        text = json.dumps(report, indent=1, allow_nan=False) + "\n"
+        (folder / REPORT).write_text(text, encoding="utf-8")
+        title = f"{spec.model.name}: held-out runs, '{spec.targets[0].name}'"
+        course_figure(folder / FIGURE, courses, title, report["note"])
+    return report
+
+
+def print_report(report: dict[str, Any]) -> None:
+    """Print a report's table."""
+    if report["semi_synthetic"]:
+        print(SEMI_SYNTHETIC)  # noqa: T201
+    rows = [
+        [
+            run["name"],
+            str(run["n_volumes"]),
+            _number(run["r"]),
+            _number(run["r2"]),
+            _number(run["skill_design"]),
+            _number(run["ceiling_r"]),
+        ]
+        for run in report["runs"]
+    ]
+    headers = ["held-out run", "volumes", "r", "R2", "skill over design", "ceiling r"]
+    title = f"{report['model']}: predicting '{report['target']}'"
+    table(rows, headers, title if report["semi_synthetic"] else f"{title} (r includes task)")
+    partial = report["partial"]
+    print(  # noqa: T201
+        f"all held-out runs: R2 over the training mean {_number(report['r2'])},"
+        f" over the task design {_number(report['skill_design'])};"
+        f" partial r given the design {partial['r']:.3f}, p = {partial['p']:.3f}"
+        f" ({partial['n_surrogates']} phase-randomised surrogates);"
+        f" test part read {report['test_reads']} x"
+    )
+
+
+def _check_store(spec: CheckpointSpec, store: Store) -> None:
+    if spec.training.store != store.hash:
+        raise DatasetError(
+            f"The checkpoint was not trained on the store {store.path}",
+            found=f"It names {spec.training.store[:12]}, this one is {store.hash[:12]}",
+            do="Evaluate on the store that it was trained on: it names the held-out runs",
+        )
+
+
+def _predict(predictor: Predictor, run: Run) -> tuple[Course, Float64]:
+    """Return a run's course of the first target, and the predictions' z."""
+    spec, (_, n_times) = predictor.spec, predictor.shape
+    target = spec.targets[0].name
+    examples = run.examples(spec.model.chain, spec.window)
+    if len(examples.volumes) == 0:
+        raise DatasetError(f"The held-out run {run.name} is too short for one window")
+    features, volumes = run.features(spec.model.chain), examples.volumes
+    found = [predictor(window_at(features, int(end), n_times))[target] for end in examples.ends]
+    course = Course(
+        name=run.name,
+        volumes=volumes,
+        times=np.asarray((volumes + spec.window.slice_ref) * run.manifest.tr, dtype=np.float64),
+        measured=np.array(run.targets[volumes, 0]),
+        predicted=np.array([roi.raw for roi in found]),
+        design=np.array(run.design[volumes]),
+        truth=None if run.truth is None else np.array(run.truth[volumes, 0]),
+    )
+    return course, np.array([roi.z for roi in found])
+
+
+def _report(
+    predictor: Predictor, store: Store, courses: Sequence[Course], reads: int
+) -> dict[str, Any]:
+    spec = predictor.spec
+    design = _design_baseline(spec, store, courses)
+    test = _partial(courses)
+    measured = np.concatenate([c.measured for c in courses])
+    predicted = np.concatenate([c.predicted for c in courses])
+    mean = spec.targets[0].mean
+    return {
+        "checkpoint": predictor.checkpoint.hash,
+        "store": store.hash,
+        "model": spec.model.name,
+        "target": spec.targets[0].name,
+        "unit": spec.targets[0].unit,
+        "semi_synthetic": store.manifest.semi_synthetic,
+        "note": SEMI_SYNTHETIC if store.manifest.semi_synthetic else "",
+        "split": {
+            "train": spec.training.train,
+            "validation": spec.training.validation,
+            "test": spec.training.test,
+        },
+        "test_reads": reads,
+        "r2": _finite(r2(measured, predicted, mean)),
+        "skill_design": _finite(skill(measured, predicted, np.concatenate(design))),
+        "r2_of_design": _finite(r2(measured, np.concatenate(design), mean)),
+        "partial": {"r": test.r, "p": test.p, "n": test.n, "n_surrogates": test.n_surrogates},
+        "runs": [
+            _run_report(course, baseline, mean)
+            for course, baseline in zip(courses, design, strict=True)
+        ],
+    }
+
+
+def _run_report(course: Course, design: Float64, mean: float) -> dict[str, Any]:
+    measured, predicted = course.measured, course.predicted
+    return {
+        "name": course.name,
+        "n_volumes": len(course.volumes),
+        "r": pearson(measured, predicted),
+        "r2": _finite(r2(measured, predicted, mean)),
+        "skill_design": _finite(skill(measured, predicted, design)),
+        "r_of_design": pearson(measured, design),
+        "ceiling_r": None if course.truth is None else pearson(measured, course.truth),
+        "volumes": course.volumes.tolist(),
+        "measured": measured.tolist(),
+        "predicted": predicted.tolist(),
+    }
+
+
+def _partial(courses: Sequence[Course]) -> SurrogateTest:
+    return surrogate_test(
+        [c.measured for c in courses],
+        [c.predicted for c in courses],
+        [_design(c) for c in courses],
+        volumes_by_run=[c.volumes for c in courses],
+        n_surrogates=SURROGATES,
+    )
+
+
+def _design_baseline(
+    spec: CheckpointSpec, store: Store, courses: Sequence[Course]
+) -> list[Float64]:
+    """Predict each held-out run by the task alone, fitted on the training runs."""
+    runs = [store.runs[name] for name in spec.training.train]
+    n_columns = {run.design.shape[1] for run in runs} | {_design(c).shape[1] for c in courses}
+    if n_columns != {max(n_columns)}:
+        raise DatasetError(
+            "The task's conditions differ between training and held-out runs",
+            found="; ".join(f"{r.name}: {', '.join(r.manifest.conditions)}" for r in runs),
+            do="Prepare runs of one task together",
+        )
+    x = np.concatenate([_with_mean(run.design) for run in runs])
+    y = np.concatenate([run.targets[:, 0] for run in runs])
+    weights = np.linalg.lstsq(x, y, rcond=None)[0]
+    return [np.asarray(_with_mean(_design(course)) @ weights) for course in courses]
+
+
+def _design(course: Course) -> Float64:
+    assert course.design is not None  # `_predict` gives one, of no column without a task
+    return course.design
+
+
+def _with_mean(design: Float64) -> Float64:
+    return np.column_stack([np.ones(len(design)), design])
+
+
+def _finite(value: float) -> float | None:
+    return value if isfinite(value) else None
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

@@ -1,0 +1,216 @@
+"""Open LSL streams: EEG chunks and markers as they come, with only their clocks synchronised.
+
+liblsl is never asked to smooth stamps: its dejitter hides lost samples. Which stream to
+open is not decided here.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+from xml.etree import ElementTree
+
+import numpy as np
+import pylsl
+import pylsl.util
+
+from rtfeedback.channels import canonical, kind_of
+from rtfeedback.errors import StreamError
+from rtfeedback.signals import Chunk, Marker, StreamInfo
+
+ResultT = TypeVar("ResultT")
+Idle = Callable[[], object]
+
+SLICE = 0.04  # s that liblsl may block between two calls of `idle`
+BUFFER = 360  # s of samples that wait in liblsl; older ones are dropped
+_OPENING = 10.0  # s that a stream may take to answer once found
+_PULL = 1.0  # s of samples taken in one pull at most, so that none takes long
+
+
+class StreamLost(StreamError):  # noqa: N818 (it says what happened, as pylsl's LostError)
+    """A stream that was there and has ended or broken off."""
+
+
+@dataclass(frozen=True)
+class VisibleStream:
+    """What a stream tells without being opened."""
+
+    name: str
+    type: str
+    n_channels: int
+    sfreq: float
+    host: str
+    source_id: str
+
+    def __str__(self) -> str:
+        rate = f"{self.sfreq:g} Hz" if self.sfreq else "irregular"
+        return (
+            f"'{self.name}' (type {self.type or 'none'}, {self.n_channels} channels, {rate},"
+            f" on {self.host or 'an unknown host'}, source {self.source_id or 'none'})"
+        )
+
+    @classmethod
+    def of(cls, info: Any) -> VisibleStream:
+        """Return what a `pylsl.StreamInfo` tells."""
+        return cls(
+            name=str(info.name()),
+            type=str(info.type()),
+            n_channels=int(info.channel_count()),
+            sfreq=float(info.nominal_srate()),
+            host=str(info.hostname()),
+            source_id=str(info.source_id()),
+        )
+
+
+class LSLStream:
+    """An open EEG stream.
+
+    Attributes
+    ----------
+    info : StreamInfo
+    description : str
+        All that the stream says of itself, as XML.
+    """
+
+    def __init__(self, found: Any, *, buffer: int = BUFFER, idle: Idle = lambda: None) -> None:
+        self._inlet, self.description = _open(found, buffer, idle)
+        self.info = _parse(self.description)
+        rows = max(1, round(self.info.sfreq * _PULL))
+        self._wire = np.empty((rows, len(self.info.channels)), self._inlet.np_dtype)
+
+    def pull(self, timeout: float) -> Chunk | None:
+        """Wait for the first sample, then take what else is there, up to 1 s of samples.
+
+        Parameters
+        ----------
+        timeout : float
+            Seconds to wait at most; None comes back when nothing came.
+
+        Raises
+        ------
+        StreamLost
+            The stream has ended; what then waited in liblsl is gone.
+        """
+        try:
+            samples, stamps = self._inlet.pull_chunk(
+                timeout, len(self._wire), dest_obj=self._wire, min_samples=1, as_numpy=True
+            )
+        except pylsl.util.LostError as error:
+            raise _lost(self.info.name) from error
+        received = time.monotonic()
+        if not len(stamps):
+            return None
+        with np.errstate(over="ignore"):  # a float64 beyond float32 is infinite
+            return Chunk(np.array(samples, np.float32, order="C"), stamps, received)
+
+    def close(self) -> None:
+        """Leave the stream; a closed one cannot be pulled."""
+        self._inlet = None
+
+
+class LSLMarkers:
+    """An open marker stream: strings, or numbers without a rate."""
+
+    def __init__(self, found: Any, *, buffer: int = BUFFER, idle: Idle = lambda: None) -> None:
+        self.name = str(found.name())
+        self._inlet, self.description = _open(found, buffer, idle)
+
+    def pull(self) -> list[Marker]:
+        """Return the markers that have come, without waiting.
+
+        Raises
+        ------
+        StreamLost
+        """
+        try:
+            values, stamps = self._inlet.pull_chunk(0.0, as_numpy=True)
+        except pylsl.util.LostError as error:
+            raise _lost(self.name) from error
+        pairs = zip(stamps.tolist(), values[:, 0].tolist(), strict=True)
+        return [Marker(stamp, _text(value)) for stamp, value in pairs]
+
+    def close(self) -> None:
+        """Leave the stream; a closed one cannot be pulled."""
+        self._inlet = None
+
+
+def _open(found: Any, buffer: int, idle: Idle) -> tuple[Any, str]:
+    """Open an inlet, so that no sample from here on is lost, and return it with its XML."""
+    inlet = pylsl.StreamInlet(
+        found, max_buflen=buffer, recover=False, processing_flags=pylsl.proc_clocksync
+    )
+    try:
+        deadline = time.monotonic() + _OPENING
+        description = str(_patiently(inlet.info, deadline, idle).as_xml())
+        # Without a first estimate the first pull would wait for one.
+        _patiently(inlet.time_correction, deadline, idle)
+        _patiently(inlet.open_stream, deadline, idle)
+    except pylsl.util.TimeoutError as error:
+        raise StreamError(
+            f"The stream '{found.name()}' does not answer",
+            found=f"{VisibleStream.of(found)} is announced, and silent for {_OPENING:g} s",
+            do="Restart the program that sends it",
+        ) from error
+    return inlet, description
+
+
+def _patiently(ask: Callable[[float], ResultT], deadline: float, idle: Idle) -> ResultT:
+    """Ask liblsl in short slices, with `idle` between them."""
+    while True:
+        idle()
+        try:
+            return ask(SLICE)
+        except pylsl.util.TimeoutError:
+            if time.monotonic() > deadline:
+                raise
+
+
+def _parse(description: str) -> StreamInfo:
+    """Return what a stream's XML says.
+
+    Raises
+    ------
+    StreamError
+        It does not name each channel, or names two EEG channels alike.
+    """
+    root = ElementTree.fromstring(description)
+    name, count = _below(root, "name"), int(_below(root, "channel_count"))
+    channels = root.findall("desc/channels/channel")
+    labels = [canonical(_below(c, "label") or _below(c, "name")) for c in channels]
+    kinds = [kind_of(x, _below(c, "type")) for x, c in zip(labels, channels, strict=True)]
+    eeg = [label for label, kind in zip(labels, kinds, strict=True) if kind == "eeg"]
+    if len(labels) != count or not all(labels) or len(set(eeg)) < len(eeg):
+        raise StreamError(
+            f"The stream '{name}' does not name each of its channels",
+            found=f"{count} channels with the labels {', '.join(labels) or '(none)'}",
+            do="Have the amplifier's program state one label per channel: they go by name",
+        )
+    return StreamInfo(
+        name=name,
+        sfreq=float(_below(root, "nominal_srate")),
+        channels=tuple(labels),
+        kinds=tuple(kinds),
+        units=tuple(_below(c, "unit") for c in channels),
+        reference=canonical(_below(root, "desc/reference/label")),
+        source_id=_below(root, "source_id"),
+    )
+
+
+def _below(node: ElementTree.Element, path: str) -> str:
+    return (node.findtext(path) or "").strip()
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    return f"{value:g}"
+
+
+def _lost(name: str) -> StreamLost:
+    return StreamLost(
+        f"The stream '{name}' has ended",
+        found="Its sender closed it, crashed or became unreachable",
+        do="Restart it; a run waits for it",
+    )

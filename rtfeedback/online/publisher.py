@@ -1,0 +1,99 @@
+"""ZeroMQ: a PUB socket for what is told, a REP socket beside it for what is asked."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from typing import Any
+
+import zmq
+
+from rtfeedback.errors import PublishError
+
+PATIENCE = 3.0  # s that a taken port is tried: its last owner may be closing
+LINGER = 1000  # ms for what is under way when the run ends
+_ENDPOINT = re.compile(r"tcp://(127\.\d+\.\d+\.\d+|localhost):(\d+)")
+
+
+class Publisher:
+    """Publishes messages as two frames, topic and JSON, and answers on the next port.
+
+    Parameters
+    ----------
+    endpoint : str
+        `tcp://127.0.0.1:PORT`; only the loopback interface is bound.
+
+    Raises
+    ------
+    PublishError
+        If the endpoint is not on loopback, or a port stays taken.
+    """
+
+    def __init__(self, endpoint: str) -> None:
+        host, port = _parse(endpoint)
+        self.endpoint = f"tcp://{host}:{port}"
+        self.control_endpoint = f"tcp://{host}:{port + 1}"
+        self._context = zmq.Context()
+        try:
+            self._pub = self._bind(zmq.PUB, self.endpoint)
+            self._rep = self._bind(zmq.REP, self.control_endpoint)
+        except PublishError:
+            self._context.destroy(linger=0)
+            raise
+
+    def send(self, topic: str, message: dict[str, Any]) -> None:
+        """Publish a message; it never blocks, whoever listens."""
+        self._pub.send_multipart([topic.encode(), encode(message)])
+
+    def asked(self) -> dict[str, Any] | None:
+        """Return a command that was sent, or None; each has to be answered."""
+        if not self._rep.poll(0):
+            return None
+        try:
+            request = json.loads(self._rep.recv())
+        except ValueError:
+            return {"cmd": ""}
+        return request if isinstance(request, dict) else {"cmd": ""}
+
+    def answer(self, message: dict[str, Any]) -> None:
+        """Answer the command that was asked."""
+        self._rep.send(encode(message))
+
+    def close(self) -> None:
+        """Close both sockets once what is under way has gone out."""
+        self._context.destroy(linger=LINGER)
+
+    def _bind(self, kind: int, endpoint: str) -> Any:
+        socket = self._context.socket(kind)
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                socket.bind(endpoint)
+                return socket
+            except zmq.ZMQError as error:
+                if error.errno != zmq.EADDRINUSE or time.monotonic() > deadline:
+                    socket.close(0)
+                    raise PublishError(
+                        f"{endpoint} cannot be bound",
+                        found=str(error),
+                        do="End the other run, or choose another port with --publish;"
+                        " a run takes that port and the next one",
+                    ) from error
+                time.sleep(0.05)
+
+
+def encode(message: dict[str, Any]) -> bytes:
+    """Return a message as UTF-8 JSON, in which NaN cannot be."""
+    return json.dumps(message, allow_nan=False, separators=(",", ":")).encode()
+
+
+def _parse(endpoint: str) -> tuple[str, int]:
+    match = _ENDPOINT.fullmatch(endpoint)
+    if match is None or not 0 < int(match[2]) < 65535:
+        raise PublishError(
+            f"'{endpoint}' is no endpoint to publish at",
+            found="Only the loopback interface is bound, and two ports in a row are taken",
+            do="Use tcp://127.0.0.1:PORT, with PORT from 1 to 65534",
+        )
+    return match[1], int(match[2])

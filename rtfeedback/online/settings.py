@@ -1,0 +1,106 @@
+"""A run's own settings; what a checkpoint states cannot be stated here again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, StringConstraints
+
+from rtfeedback.checkpoint import CheckpointSpec, Environment
+from rtfeedback.config import Config
+from rtfeedback.errors import CheckpointError
+from rtfeedback.online.timeline import GAP
+from rtfeedback.online.trclock import VOLUME_LABELS
+
+Label = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z]+$")]
+
+
+class SessionConfig(Config):
+    """Who is in front of the amplifier, and where."""
+
+    subject: Label = "01"
+    """BIDS label of the subject, without `sub-`."""
+    session: Label = "01"
+    """BIDS label of the session, without `ses-`."""
+    run: Label | None = None
+    """BIDS label of the run; the next free number without."""
+    environment: Environment | None = None
+    """`scanner` or `outside`; without it the checkpoint's is assumed and flagged."""
+
+
+class StreamConfig(Config):
+    """How the streams are read."""
+
+    wait: Annotated[float, Field(gt=0)] = 20.0
+    """Seconds to wait for the streams at the start."""
+    gap: Annotated[float, Field(gt=0)] = GAP
+    """Seconds; a larger jump of the stamps is a gap and begins a segment."""
+    stale: Annotated[float, Field(gt=0)] = 0.5
+    """Seconds without a sample after which feedback is stale, at least; twice the usual
+    interval between chunks where that is longer."""
+    volume_labels: tuple[str, ...] = VOLUME_LABELS
+    """Markers that begin a volume."""
+
+
+class RunConfig(Config):
+    """The TOML of a run."""
+
+    session: SessionConfig = SessionConfig()
+    stream: StreamConfig = StreamConfig()
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """What the command line says of a run.
+
+    Attributes
+    ----------
+    stream : str
+        Name of the EEG stream.
+    markers : str or None
+        Name of the marker stream; without it volumes are counted on the stream's stamps.
+    tr, hop : float or None
+        Seconds.
+    endpoint : str
+        Where to publish.
+    duration : float or None
+        Seconds after which the run ends by itself.
+    accept_domain_shift : bool
+        Whether to run in another environment than the training's.
+    """
+
+    stream: str
+    out: Path
+    markers: str | None = None
+    tr: float | None = None
+    hop: float | None = None
+    endpoint: str = "tcp://127.0.0.1:5556"
+    duration: float | None = None
+    accept_domain_shift: bool = False
+
+
+def run_flags(spec: CheckpointSpec, config: RunConfig, options: RunOptions) -> tuple[str, ...]:
+    """Return what every message of the run has to be flagged with.
+
+    Raises
+    ------
+    CheckpointError
+        If the run is in another environment than the training's and that is not accepted.
+    """
+    here, flags = config.session.environment, []
+    if here is None:
+        flags.append("environment_assumed")
+    elif here != spec.environment:
+        if not options.accept_domain_shift:
+            raise CheckpointError(
+                f"The checkpoint was trained on EEG from '{spec.environment}', and this run"
+                f" is '{here}': EEG differs between the two, and so may the prediction's worth",
+                do="Train on EEG from there, or accept it with --accept-domain-shift; every"
+                " message is then flagged",
+            )
+        flags.append("domain_shift")
+    if spec.training.semi_synthetic:
+        flags.append("semi_synthetic")
+    return tuple(flags)
