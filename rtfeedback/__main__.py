@@ -1,0 +1,5 @@
+"""`python -m rtfeedback`."""
+
+from rtfeedback.cli import main
+
+main()

@@ -1,0 +1,39 @@
+"""Print what a run publishes, for a person or for another program."""
+
+from __future__ import annotations
+
+import json as jsonlib
+from typing import Any
+
+from rtfeedback.client import FeedbackClient
+
+
+def listen(endpoint: str, *, json: bool = False, count: int | None = None) -> None:
+    """Print messages until interrupted, or until `count` feedback messages have come.
+
+    Parameters
+    ----------
+    endpoint : str
+    json : bool
+        Every message of every topic whole, with `topic` and `receive_time` (LSL clock)
+        added; else a line for each feedback message.
+    count : int, optional
+    """
+    topics = ("feedback", "status", "event") if json else ("feedback",)
+    with FeedbackClient(endpoint, topics) as client:
+        received = 0
+        while count is None or received < count:
+            message = client.receive()
+            if message is None:
+                continue
+            received += message["topic"] == "feedback"
+            print(jsonlib.dumps(message) if json else line(message), flush=True)  # noqa: T201
+
+
+def line(message: dict[str, Any]) -> str:
+    """Return a feedback message in one line, its fields always in the same order."""
+    value = "null" if message["value"] is None else f"{message['value']:+.3f}"
+    return (
+        f"seq={message['seq']} volume={message['volume']} value={value}"
+        f" valid={message['valid']} reason={message['reason']} age_ms={message['age_ms']:.1f}"
+    )
