@@ -24,6 +24,7 @@ from offline.simulate import SimulateConfig, simulate
 from offline.train import TrainConfig, train
 from rtfeedback.errors import OutputError
 from rtfeedback.predictor import Predictor
+from rtfeedback.signals import Float64
 
 FAST = 10.0  # times real time, for identity
 HOP = 0.25  # s, for latency
@@ -166,16 +167,14 @@ def outcome(
     same = [online.get(volume) == offline.get(volume) for volume in asked]
     again = _by_volume(live, report["target"])
     same += [value == offline.get(volume) for volume, value in again.items()]
-    received = np.array(
-        [online.get(volume, (np.nan, 0))[0] for volume in run["volumes"]], float
-    )
-    measured = np.array(run["measured"])
-    there = np.isfinite(received)
+    measured = dict(zip(run["volumes"], run["measured"], strict=True))
+    valid = [(measured[k], pair[0]) for k, pair in online.items() if pair and k in measured]
+    pairs: Float64 = np.array(valid, dtype=np.float64).reshape(-1, 2)
     latencies = _latencies(live)
     return Outcome(
         model=report["model"],
         r_offline=run["r"],
-        r_online=pearson(measured[there], received[there]) if there.sum() > 1 else 0.0,
+        r_online=pearson(pairs[:, 0], pairs[:, 1]) if len(pairs) else 0.0,
         identical=sum(same),
         compared=len(same),
         latency_p50=float(np.percentile(latencies, 50)) if len(latencies) else float("nan"),

@@ -1,0 +1,193 @@
+"""The one EEG stream of an XDF file, and the markers beside it, as they were received."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rtfeedback.channels import canonical, kind_of, scale_to_volts
+from rtfeedback.errors import ChannelError, RecordingError, RtfeedbackError
+from rtfeedback.signals import Float32, Float64, Marker, StreamInfo
+
+# A stream whose rate is further off than this states a wrong one or has lost samples.
+_RATE_TOLERANCE = 0.005
+# Stamps are compared as medians of 2 s, which the stalls of a radio link do not move; a
+# step of more than 20 ms (or two samples) between them means samples lost for good.
+_BLOCK = 2.0
+_STEP = 0.02
+
+
+def read_xdf(path: Path) -> tuple[StreamInfo, Float32, tuple[Marker, ...]]:
+    """Read the file's only EEG stream, in float32 microvolts, and its markers.
+
+    Raises
+    ------
+    RecordingError
+        No or several EEG streams, none with a rate, labels and voltages, or lost samples.
+    """
+    streams = _load(path)
+    eeg = _only_eeg(path, streams)
+    info, scales = _describe(path, eeg)
+    kept = [i for i, scale in enumerate(scales) if scale is not None]
+    _refuse_irregular(path, eeg["time_stamps"], info.sfreq)
+    samples = np.ascontiguousarray(eeg["time_series"].take(kept, axis=1), np.float32)
+    for column, i in enumerate(kept):
+        scale = scales[i]
+        if scale is not None and scale != 1e-6:
+            wide = np.asarray(eeg["time_series"][:, i], np.float64)
+            samples[:, column] = wide * scale * 1e6
+    return info, samples, _markers(streams, eeg)
+
+
+def _load(path: Path) -> list[dict[str, Any]]:
+    try:
+        import pyxdf
+    except ImportError as error:
+        raise RtfeedbackError(
+            "Reading XDF needs pyxdf", found=str(error), do="pip install 'rtfeedback[offline]'"
+        ) from error
+    try:
+        # Only so are the stamps those of the file; pyxdf's own clock sync also hangs on
+        # some files with clock resets.
+        streams, _ = pyxdf.load_xdf(
+            path, synchronize_clocks=False, dejitter_timestamps=False, verbose=False
+        )
+    except Exception as error:  # pyxdf raises whatever broken XML or a cut makes it
+        raise RecordingError(
+            f"{path} cannot be read as XDF", found=str(error), do="Record or export it again"
+        ) from error
+    return list(streams)
+
+
+def _only_eeg(path: Path, streams: list[dict[str, Any]]) -> dict[str, Any]:
+    found = [
+        stream
+        for stream in streams
+        if _field(stream, "type").lower() == "eeg"
+        and _field(stream, "channel_format") != "string"
+        and len(stream["time_stamps"])
+    ]
+    if len(found) == 1:
+        return found[0]
+    names = (
+        f"'{_field(s, 'name')}' (type {_field(s, 'type') or 'none'},"
+        f" {len(s['time_stamps'])} samples)"
+        for s in streams
+    )
+    raise RecordingError(
+        f"The recording {path} holds {len(found)} EEG streams, not one",
+        found=", ".join(names) or "no stream at all",
+        do="Record one numeric stream of type EEG",
+    )
+
+
+def _describe(path: Path, eeg: dict[str, Any]) -> tuple[StreamInfo, list[float | None]]:
+    """Return what the stream says of itself, and per channel of the file what makes volts."""
+    channels = _channels(eeg)
+    if len(channels) != eeg["time_series"].shape[1]:
+        raise RecordingError(
+            f"The EEG stream of {path} does not name its channels",
+            found=f"{len(channels)} labels for {eeg['time_series'].shape[1]} channels",
+            do="Record from an amplifier's stream that states labels: channels go by name",
+        )
+    kinds = [kind_of(label, kind) for label, kind, _ in channels]
+    scales = [_scale(path, *channel) for channel in channels]
+    kept = [i for i, scale in enumerate(scales) if scale is not None]
+    info = StreamInfo(
+        name=path.stem,
+        sfreq=float(_field(eeg, "nominal_srate") or 0),
+        channels=tuple(channels[i][0] for i in kept),
+        kinds=tuple(kinds[i] for i in kept),
+        units=("microvolts",) * len(kept),
+        reference=canonical(_below(eeg["info"], "desc", "reference", "label")),
+    )
+    return info, scales
+
+
+def _channels(eeg: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """Return (label, type, unit) of each channel that has a label."""
+    channels = eeg["info"]["desc"]
+    for step in ("channels", "channel"):
+        first = channels[0] if channels else None
+        channels = first.get(step, []) if isinstance(first, dict) else []
+    rows = (
+        (
+            canonical(_below(c, "label") or _below(c, "name")),
+            _below(c, "type"),
+            _below(c, "unit"),
+        )
+        for c in channels
+        if isinstance(c, dict)
+    )
+    return [row for row in rows if row[0]]
+
+
+def _scale(path: Path, label: str, kind: str, unit: str) -> float | None:
+    """Return what makes volts of a channel, or None for one that is not a voltage."""
+    try:
+        return scale_to_volts(unit)
+    except ChannelError as error:
+        if kind_of(label, kind) == "misc":
+            return None
+        raise RecordingError(
+            f"Channel '{label}' of {path} is not in volts", found=error.wrong, do=error.do
+        ) from error
+
+
+def _refuse_irregular(path: Path, stamps: Float64, sfreq: float) -> None:
+    if sfreq <= 0:
+        raise RecordingError(
+            f"The EEG stream of {path} has no rate",
+            found=f"a nominal rate of {sfreq:g} Hz",
+            do="Record a stream that states its rate",
+        )
+    duration = float(stamps[-1] - stamps[0])
+    rate = (len(stamps) - 1) / duration if duration > 0 else 0.0
+    step = _largest_step(stamps, sfreq)
+    if abs(rate / sfreq - 1) > _RATE_TOLERANCE or step > max(_STEP, 2 / sfreq):
+        raise RecordingError(
+            f"The EEG stream of {path} is irregular: it lost samples, or its clock was reset",
+            found=f"{rate:g} Hz where {sfreq:g} Hz is stated, stamps off by up to {step:.3f} s",
+            do="Cut out a part without gaps",
+        )
+
+
+def _largest_step(stamps: Float64, sfreq: float) -> float:
+    """Return the largest lasting jump of the stamps against `k / sfreq`, in seconds."""
+    off = stamps - stamps[0] - np.arange(len(stamps)) / sfreq
+    blocks = np.array_split(off, max(1, round(len(off) / (sfreq * _BLOCK))))
+    levels = np.array([np.median(block) for block in blocks])
+    return float(np.abs(np.diff(levels)).max(initial=0.0))
+
+
+def _markers(streams: list[dict[str, Any]], eeg: dict[str, Any]) -> tuple[Marker, ...]:
+    """Return the string streams' samples, in seconds from the EEG's first stamp."""
+    found = []
+    for stream in streams:
+        if _field(stream, "channel_format") == "string":
+            start = float(eeg["time_stamps"][0]) - _clock_offset(stream, eeg)
+            pairs = zip(stream["time_stamps"], stream["time_series"], strict=True)
+            found += [Marker(float(stamp) - start, str(values[0])) for stamp, values in pairs]
+    return tuple(sorted(found, key=lambda marker: marker.stamp))
+
+
+def _clock_offset(stream: dict[str, Any], eeg: dict[str, Any]) -> float:
+    """Return what takes a stream's stamps to the EEG's clock; 0 where one host stamped both."""
+    hosts = {_field(stream, "hostname"), _field(eeg, "hostname")}
+    if len(hosts) == 1 or not stream["clock_values"] or not eeg["clock_values"]:
+        return 0.0
+    return float(np.median(stream["clock_values"]) - np.median(eeg["clock_values"]))
+
+
+def _field(stream: dict[str, Any], key: str) -> str:
+    return _below(stream["info"], key)
+
+
+def _below(node: Any, *keys: str) -> str:
+    """Follow keys through pyxdf's dicts of lists to a text, `""` where there is none."""
+    for key in keys:
+        values = node.get(key) if isinstance(node, dict) else None
+        node = values[0] if values else None
+    return node.strip() if isinstance(node, str) else ""

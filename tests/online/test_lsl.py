@@ -1,0 +1,355 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pylsl
+import pytest
+
+from rtfeedback.errors import StreamError
+from rtfeedback.online import inlets, lsl
+from rtfeedback.online.lsl import (
+    EEGOutlet,
+    LSLMarkers,
+    LSLStream,
+    MarkerOutlet,
+    StreamLost,
+    find_markers,
+    find_stream,
+)
+from rtfeedback.signals import Chunk, Marker, StreamInfo
+
+RATE = 250.0
+WAIT = 10.0  # s that anything may take before a test fails
+# Sends a sample at 100 Hz for a minute, or until killed.
+SENDER = """
+import sys, time, pylsl
+outlet = pylsl.StreamOutlet(pylsl.StreamInfo(sys.argv[1], sys.argv[2], 1, 100, "float32", "s"))
+print("up", flush=True)
+for _ in range(6000):
+    outlet.push_sample([1.0])
+    time.sleep(0.01)
+"""
+
+
+def info(*labels: str, kind: str = "eeg") -> StreamInfo:
+    labels = labels or ("FP1", "Cz", "ECG")
+    kinds = tuple("ecg" if label == "ECG" else kind for label in labels)
+    return StreamInfo("file", RATE, labels, kinds, ("microvolts",) * len(labels), "FCz")
+
+
+def samples(n_times: int, n_channels: int = 3) -> Any:
+    return (
+        np.random.default_rng(n_times).normal(0, 20, (n_times, n_channels)).astype(np.float32)
+    )
+
+
+def unnamed(name: str, fmt: str = "float32", kind: str = "EEG", labels: str = "") -> Any:
+    """Return a raw pylsl outlet whose channels go by the given labels, if any."""
+    width = len(labels.split()) or 2
+    stated = pylsl.StreamInfo(name, kind, width, RATE, fmt, uuid.uuid4().hex)
+    if labels:
+        channels = stated.desc().append_child("channels")
+        for label in labels.split():
+            channels.append_child("channel").append_child_value("name", label)
+    return pylsl.StreamOutlet(stated)
+
+
+def receive(stream: LSLStream, n_times: int) -> list[Chunk]:
+    """Pull until `n_times` samples have come."""
+    chunks: list[Chunk] = []
+    deadline = time.monotonic() + WAIT
+    while sum(len(chunk.stamps) for chunk in chunks) < n_times:
+        assert time.monotonic() < deadline
+        chunk = stream.pull(0.1)
+        chunks += [chunk] if chunk else []
+    return chunks
+
+
+def receive_markers(markers: LSLMarkers, n: int) -> list[Marker]:
+    got: list[Marker] = []
+    deadline = time.monotonic() + WAIT
+    while len(got) < n:
+        assert time.monotonic() < deadline
+        got += markers.pull()
+        time.sleep(0.005)
+    return got
+
+
+def until(done: Callable[[], object]) -> None:
+    deadline = time.monotonic() + WAIT
+    while not done():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+@contextmanager
+def sender(
+    name: str, env: dict[str, str], kind: str = "EEG"
+) -> Iterator[subprocess.Popen[str]]:
+    arguments = [sys.executable, "-c", SENDER, name, kind]
+    with subprocess.Popen(arguments, env=env, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "up\n"
+            yield process
+        finally:
+            process.kill()
+
+
+@pytest.fixture
+def name() -> str:
+    return f"EEG-{uuid.uuid4().hex[:8]}"
+
+
+# ------------------------------------------------------------------ what arrives
+
+
+def test_samples_arrive_bit_for_bit_and_stamps_to_the_clock_offset(name: str) -> None:
+    outlet = EEGOutlet(info(), name)
+    stream = find_stream(name, timeout=WAIT)
+    sent, stamps = samples(500), lsl.clock() + np.arange(500) / RATE
+    for first in range(0, 500, 37):
+        outlet.push(sent[first : first + 37], stamps[first : first + 37])
+    chunks = receive(stream, 500)
+    assert np.array_equal(np.concatenate([c.samples for c in chunks]), sent)
+    got = np.concatenate([c.stamps for c in chunks])
+    assert np.abs(got - stamps).max() < 1e-3
+    for chunk in chunks:
+        assert chunk.samples.dtype == np.float32
+        assert chunk.samples.flags.c_contiguous
+        assert chunk.stamps.dtype == np.float64
+    assert 0 <= time.monotonic() - chunks[-1].received < WAIT
+    stream.close()
+
+
+def test_the_outlet_sends_the_stamps_exactly(name: str) -> None:
+    outlet = EEGOutlet(info(), name)
+    found = pylsl.resolve_byprop("name", name, timeout=WAIT)[0]
+    plain = pylsl.StreamInlet(found, processing_flags=pylsl.proc_none)
+    plain.open_stream(WAIT)
+    stamps = 123.456 + np.arange(101) / 3
+    outlet.push(samples(100), stamps[:100])
+    outlet.push(samples(1), stamps[100:])
+    got: list[float] = []
+    deadline = time.monotonic() + WAIT
+    while len(got) < 101 and time.monotonic() < deadline:
+        got += plain.pull_chunk(0.1)[1]
+    assert got == stamps.tolist()
+
+
+def test_a_stream_says_what_its_outlet_said(name: str) -> None:
+    outlet = EEGOutlet(info(), name)
+    stream = find_stream(name, timeout=WAIT)
+    assert outlet.wait_for_consumers(WAIT)
+    stated = stream.info
+    assert (stated.name, stated.sfreq, stated.reference) == (name, RATE, "FCz")
+    assert stated.channels == ("Fp1", "Cz", "ECG")
+    assert stated.kinds == ("eeg", "eeg", "ecg")
+    assert stated.units == ("microvolts",) * 3
+    assert stated.source_id
+    assert "<label>FP1</label>" in stream.description
+
+
+@pytest.mark.parametrize("fmt", ["int16", "int32", "int64", "float32", "double64"])
+def test_any_number_arrives_as_float32(name: str, fmt: str) -> None:
+    outlet = unnamed(name, fmt, labels="C3 C4")
+    stream = find_stream(name, timeout=WAIT)
+    outlet.push_chunk([[1, -2], [300, -400]], [1.0, 2.0])
+    chunks = receive(stream, 2)
+    got = np.concatenate([c.samples for c in chunks])
+    assert got.dtype == np.float32
+    assert got.tolist() == [[1, -2], [300, -400]]
+
+
+def test_two_outlets_never_share_a_source(name: str) -> None:
+    with_one = EEGOutlet(info(), name)
+    first = find_stream(name, timeout=WAIT).info.source_id
+    with_one.close()
+    outlet = EEGOutlet(info(), name)
+    second = find_stream(name, timeout=WAIT)
+    assert second.info.source_id != first
+    outlet.push(samples(3), np.arange(3) / RATE + 5)
+    assert len(receive(second, 3)[0].stamps) >= 1
+
+
+# ------------------------------------------------------------------ waiting
+
+
+def test_a_pull_waits_for_the_first_sample_only(name: str) -> None:
+    outlet = EEGOutlet(info(), name)
+    stream = find_stream(name, timeout=WAIT)
+    outlet.push(samples(5), np.arange(5) / RATE + 1)
+    before = time.monotonic()
+    chunk = stream.pull(WAIT)
+    assert chunk is not None
+    assert time.monotonic() - before < WAIT / 2
+
+
+def test_a_pull_takes_a_second_of_samples_at_most(name: str) -> None:
+    outlet = EEGOutlet(info(), name)
+    stream = find_stream(name, timeout=WAIT)
+    outlet.push(samples(1000), np.arange(1000) / RATE + 1)
+    assert max(len(chunk.stamps) for chunk in receive(stream, 1000)) <= RATE
+
+
+def test_a_silent_stream_gives_nothing_in_time(name: str) -> None:
+    outlet = EEGOutlet(info(), name)
+    stream = find_stream(name, timeout=WAIT)
+    before = time.monotonic()
+    assert stream.pull(0.05) is None
+    assert 0.04 < time.monotonic() - before < 1
+    outlet.close()
+
+
+def test_a_frozen_sender_does_not_block(name: str, lsl_env: dict[str, str]) -> None:
+    with sender(name, lsl_env, "Motion") as process:
+        found = pylsl.resolve_byprop("name", name, timeout=WAIT)[0]
+        inlet, _ = inlets._open(found, 360, lambda: None)
+        os.kill(process.pid, signal.SIGSTOP)
+        until(lambda: not inlet.pull_chunk(0.3)[1])
+        before = time.monotonic()
+        for _ in range(3):
+            assert not inlet.pull_chunk(0.05, min_samples=1)[1]
+        assert time.monotonic() - before < 1
+        os.kill(process.pid, signal.SIGCONT)
+
+
+def test_idle_runs_while_a_stream_is_awaited_and_opened(name: str) -> None:
+    calls: list[float] = []
+    with pytest.raises(StreamError):
+        find_stream(name, timeout=0.5, idle=lambda: calls.append(time.monotonic()))
+    outlet = EEGOutlet(info(), name)
+    calls.append(time.monotonic())
+    stream = find_stream(name, timeout=WAIT, idle=lambda: calls.append(time.monotonic()))
+    # 50 ms, and what other processes on the machine may take of them.
+    assert np.median(np.diff(calls)) < 0.05
+    assert outlet.consumed
+    stream.close()
+
+
+def test_a_lost_stream_says_so(name: str) -> None:
+    outlet = EEGOutlet(info(), name)
+    stream = find_stream(name, timeout=WAIT)
+    outlet.close()
+    deadline = time.monotonic() + WAIT
+    with pytest.raises(StreamLost, match=name):  # noqa: PT012 (which pull raises is open)
+        while time.monotonic() < deadline:
+            stream.pull(0.05)
+    stream.close()
+
+
+# ------------------------------------------------------------------ what is refused
+
+
+def test_a_missing_stream_is_told_with_those_there_are(name: str) -> None:
+    outlet = EEGOutlet(info("C3"), name)
+    with pytest.raises(StreamError) as caught:
+        find_stream("nowhere", timeout=1.0)
+    assert f"'{name}' (type EEG, 1 channels, 250 Hz, on" in str(caught.value)
+    assert "rtfeedback play FILE --stream nowhere" in str(caught.value)
+    outlet.close()
+
+
+def test_two_streams_of_a_name_are_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lsl, "_RIVALRY", 0.2)
+    outlets = [EEGOutlet(info(), name), EEGOutlet(info(), name)]
+    with pytest.raises(StreamError, match="There are 2 EEG streams") as caught:
+        find_stream(name, timeout=1.0)
+    assert str(caught.value).count("source ") == len(outlets)
+
+
+def test_of_streams_of_a_name_the_one_of_type_eeg_counts(name: str) -> None:
+    outlets = [unnamed(name, kind=kind, labels="C3 C4") for kind in ("ACC", "EEG", "Markers")]
+    stream = find_stream(name, timeout=WAIT)
+    assert "<type>EEG</type>" in stream.description
+    assert len(outlets) == 3
+
+
+@pytest.mark.parametrize("labels", ["", "C3 c3"])
+def test_a_stream_without_a_name_per_channel_is_refused(name: str, labels: str) -> None:
+    outlet = unnamed(name, labels=labels)
+    with pytest.raises(StreamError, match="does not name each of its channels"):
+        find_stream(name, timeout=WAIT)
+    assert outlet
+
+
+# ------------------------------------------------------------------ markers
+
+
+def test_markers_arrive_with_label_and_stamp_without_waiting(name: str) -> None:
+    outlet = MarkerOutlet(name)
+    markers = find_markers(name, timeout=WAIT)
+    assert markers.pull() == []
+    for stamp, label in ((5.0, "R128"), (5.5, "S  1"), (6.0, "größer")):
+        outlet.push(label, stamp)
+    got = receive_markers(markers, 3)
+    assert [marker.label for marker in got] == ["R128", "S  1", "größer"]
+    assert [marker.stamp for marker in got] == pytest.approx([5.0, 5.5, 6.0], abs=1e-3)
+    markers.close()
+
+
+def test_number_markers_become_labels(name: str) -> None:
+    outlet = pylsl.StreamOutlet(pylsl.StreamInfo(name, "Markers", 1, 0, "int32", name))
+    markers = find_markers(name, timeout=WAIT)
+    outlet.push_sample([128], 7.0)
+    assert receive_markers(markers, 1)[0].label == "128"
+
+
+def test_a_lost_marker_stream_says_so(name: str) -> None:
+    outlet = MarkerOutlet(name)
+    markers = find_markers(name, timeout=WAIT)
+    outlet.close()
+    with pytest.raises(StreamLost, match=name):
+        until(markers.pull)
+
+
+# ------------------------------------------------------------------ sessions
+
+
+def test_another_session_is_out_of_sight(
+    name: str, lsl_env: dict[str, str], tmp_path: Path
+) -> None:
+    other = tmp_path / "lsl_api.cfg"
+    other.write_text(lsl.session_config("another-session"))
+    elsewhere = {**lsl_env, "LSLAPICFG": str(other)}
+    with sender(name, lsl_env), sender(name, elsewhere):
+        until(lambda: name in [stream.name for stream in lsl.streams(0.5)])
+        assert [stream.name for stream in lsl.streams(0.5)].count(name) == 1
+
+
+def test_isolating_too_late_is_an_error(lsl_session: str) -> None:
+    with pytest.raises(RuntimeError, match="before isolate"):
+        lsl.isolate("too-late")
+
+
+def test_hushing_leaves_a_configured_lsl_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(pylsl, "set_config_content", told.append)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("LSLAPICFG", raising=False)
+    lsl.hush()
+    assert told == ["[log]\nlevel = -3\n"]
+    monkeypatch.setenv("LSLAPICFG", "mine.cfg")
+    lsl.hush()
+    monkeypatch.delenv("LSLAPICFG")
+    (tmp_path / "lsl_api.cfg").touch()
+    lsl.hush()
+    assert len(told) == 1
+
+
+def test_a_session_name_cannot_smuggle_settings() -> None:
+    with pytest.raises(ValueError, match="cannot name"):
+        lsl.session_config("x\n[multicast]\nResolveScope = global")
