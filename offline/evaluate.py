@@ -66,27 +66,27 @@ def print_report(report: dict[str, Any]) -> None:
     """Print a report's table."""
     if report["semi_synthetic"]:
         print(SEMI_SYNTHETIC)  # noqa: T201
+    headers = ["held-out run", "volumes", "r", "R2", "design r", "design R2", "ceiling r"]
+    keys = ("r", "r2", "r_of_design", "r2_of_design", "ceiling_r")
     rows = [
-        [
-            run["name"],
-            str(run["n_volumes"]),
-            _number(run["r"]),
-            _number(run["r2"]),
-            _number(run["skill_design"]),
-            _number(run["ceiling_r"]),
-        ]
+        [run["name"], str(run["n_volumes"]), *(_number(run[key]) for key in keys)]
         for run in report["runs"]
     ]
-    headers = ["held-out run", "volumes", "r", "R2", "skill over design", "ceiling r"]
-    title = f"{report['model']}: predicting '{report['target']}'"
-    table(rows, headers, title if report["semi_synthetic"] else f"{title} (r includes task)")
+    design = report["skill_design"] is not None
+    title = f"{report['model']}: predicting '{report['target']}'; R2 is over the training mean"
+    table(rows, headers, f"{title}; a plain r includes the task" if design else title)
+    print(_summary(report, design))  # noqa: T201
+
+
+def _summary(report: dict[str, Any], design: bool) -> str:
     partial = report["partial"]
-    print(  # noqa: T201
-        f"all held-out runs: R2 over the training mean {_number(report['r2'])},"
-        f" over the task design {_number(report['skill_design'])};"
-        f" partial r given the design {partial['r']:.3f}, p = {partial['p']:.3f}"
-        f" ({partial['n_surrogates']} phase-randomised surrogates);"
-        f" test part read {report['test_reads']} x"
+    beside = f", over the task design {_number(report['skill_design'])}" if design else ""
+    given = "partial r given the design" if design else "r (there is no task design)"
+    return (
+        f"All held-out runs: skill over the training mean {_number(report['r2'])}{beside};"
+        f" {given} {partial['r']:.3f}, p = {partial['p']:.3f}"
+        f" ({partial['n_surrogates']} phase-randomised surrogates)."
+        f" The test part was read {report['test_reads']} x."
     )
 
 
@@ -124,7 +124,9 @@ def _report(
     predictor: Predictor, store: Store, courses: Sequence[Course], reads: int
 ) -> dict[str, Any]:
     spec = predictor.spec
-    design = _design_baseline(spec, store, courses)
+    designs = _design_baseline(spec, store, courses)
+    design = np.concatenate(designs) if designs else None
+    beside: Sequence[Float64 | None] = designs or [None] * len(courses)
     test = _partial(courses)
     measured = np.concatenate([c.measured for c in courses])
     predicted = np.concatenate([c.predicted for c in courses])
@@ -144,25 +146,29 @@ def _report(
         },
         "test_reads": reads,
         "r2": _finite(r2(measured, predicted, mean)),
-        "skill_design": _finite(skill(measured, predicted, np.concatenate(design))),
-        "r2_of_design": _finite(r2(measured, np.concatenate(design), mean)),
+        "skill_design": _over_design(measured, predicted, design),
         "partial": {"r": test.r, "p": test.p, "n": test.n, "n_surrogates": test.n_surrogates},
         "runs": [
             _run_report(course, baseline, mean)
-            for course, baseline in zip(courses, design, strict=True)
+            for course, baseline in zip(courses, beside, strict=True)
         ],
     }
 
 
-def _run_report(course: Course, design: Float64, mean: float) -> dict[str, Any]:
+def _over_design(measured: Float64, predicted: Float64, design: Float64 | None) -> float | None:
+    return None if design is None else _finite(skill(measured, predicted, design))
+
+
+def _run_report(course: Course, design: Float64 | None, mean: float) -> dict[str, Any]:
     measured, predicted = course.measured, course.predicted
     return {
         "name": course.name,
         "n_volumes": len(course.volumes),
         "r": pearson(measured, predicted),
         "r2": _finite(r2(measured, predicted, mean)),
-        "skill_design": _finite(skill(measured, predicted, design)),
-        "r_of_design": pearson(measured, design),
+        "skill_design": _over_design(measured, predicted, design),
+        "r_of_design": None if design is None else pearson(measured, design),
+        "r2_of_design": None if design is None else _finite(r2(measured, design, mean)),
         "ceiling_r": None if course.truth is None else pearson(measured, course.truth),
         "volumes": course.volumes.tolist(),
         "measured": measured.tolist(),
@@ -183,7 +189,10 @@ def _partial(courses: Sequence[Course]) -> SurrogateTest:
 def _design_baseline(
     spec: CheckpointSpec, store: Store, courses: Sequence[Course]
 ) -> list[Float64]:
-    """Predict each held-out run by the task alone, fitted on the training runs."""
+    """Predict each held-out run by the task alone, fitted on the training runs.
+
+    Nothing comes back where there is no task.
+    """
     runs = [store.runs[name] for name in spec.training.train]
     n_columns = {run.design.shape[1] for run in runs} | {_design(c).shape[1] for c in courses}
     if n_columns != {max(n_columns)}:
@@ -192,6 +201,8 @@ def _design_baseline(
             found="; ".join(f"{r.name}: {', '.join(r.manifest.conditions)}" for r in runs),
             do="Prepare runs of one task together",
         )
+    if n_columns == {0}:
+        return []
     x = np.concatenate([_with_mean(run.design) for run in runs])
     y = np.concatenate([run.targets[:, 0] for run in runs])
     weights = np.linalg.lstsq(x, y, rcond=None)[0]

@@ -57,7 +57,7 @@ def simulate(
     runs: Annotated[int, typer.Option(help="Runs of each subject.")] = 3,
     volumes: Annotated[int, typer.Option(help="Volumes of each run.")] = 100,
     tr: Annotated[float, typer.Option(help="Seconds from volume to volume.")] = 2.0,
-    snr: Annotated[float, typer.Option(help="Signal to noise of the region's course.")] = 1.5,
+    snr: Annotated[float, typer.Option(help="Signal to noise of the region's course.")] = 1.2,
     coupling: Annotated[float, typer.Option(help="0: EEG says nothing beyond the task.")] = 1.0,
     seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 0,
     channels: Annotated[int, typer.Option(help="EEG channels, 10-10 names.")] = 64,

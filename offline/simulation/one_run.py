@@ -29,7 +29,7 @@ class SimulateConfig(Config):
     volumes: int = Field(100, ge=10, le=2000, description="Volumes of each run.")
     tr: float = Field(2.0, ge=0.3, le=5.0, description="Seconds from volume to volume.")
     snr: float = Field(
-        1.5,
+        1.2,
         ge=0.01,
         le=1000.0,
         description="r**2 / (1 - r**2), with r the correlation of the motor region's "
