@@ -1,0 +1,56 @@
+"""Every shipped TOML loads, says the defaults, and names every key there is."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
+from offline.prepare import PrepareConfig
+from offline.train import TrainConfig
+from rtfeedback.config import Config, load_config
+from rtfeedback.models import EEGNetConfig, RidgeConfig
+from rtfeedback.online.settings import RunConfig
+
+CONFIGS = Path(__file__).parent.parent / "configs"
+DEFAULTS: dict[str, Config] = {
+    "prepare.toml": PrepareConfig(),
+    "train-ridge.toml": TrainConfig(),
+    "train-eegnet.toml": TrainConfig(model=EEGNetConfig()),
+    "run.toml": RunConfig(),
+}
+
+
+def keys(config: BaseModel) -> set[str]:
+    """Return every key of a config and of those inside it."""
+    found = set(type(config).model_fields)
+    for name in type(config).model_fields:
+        value = getattr(config, name)
+        inside = value.values() if isinstance(value, dict) else value
+        for each in inside if isinstance(value, dict | tuple) else [value]:
+            found |= keys(each) if isinstance(each, BaseModel) else set()
+    return found
+
+
+def test_every_shipped_file_is_known() -> None:
+    assert {path.name for path in CONFIGS.glob("*.toml")} == set(DEFAULTS)
+
+
+@pytest.mark.parametrize("name", DEFAULTS)
+def test_a_shipped_file_states_the_defaults(name: str) -> None:
+    assert load_config(CONFIGS / name, type(DEFAULTS[name])) == DEFAULTS[name]
+
+
+@pytest.mark.parametrize("name", DEFAULTS)
+def test_a_shipped_file_names_every_key(name: str) -> None:
+    text = (CONFIGS / name).read_text()
+    unused = {"fit", *keys(TrainConfig().fit)} if name == "train-ridge.toml" else set()
+    for key in keys(DEFAULTS[name]) - unused:
+        assert re.search(rf"\b{key}\b", text), f"{name} does not name {key}"
+
+
+@pytest.mark.parametrize("model", [RidgeConfig, EEGNetConfig])
+def test_every_model_has_a_recipe(model: type[RidgeConfig] | type[EEGNetConfig]) -> None:
+    assert f"train-{model().name}.toml" in DEFAULTS
