@@ -8,14 +8,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from mne_bids import BIDSPath, find_matching_paths
 
 from offline.recordings import Recording, read_recording
 from rtfeedback.channels import canonical, kind_of
 from rtfeedback.errors import DatasetError
+from rtfeedback.signals import Float64
 
 EEG_EXTENSIONS = [".vhdr", ".edf", ".bdf", ".set", ".fif"]
 BOLD_EXTENSIONS = [".nii.gz", ".nii"]
+MOTION = ("trans_x", "trans_y", "trans_z", "rot_x", "rot_y", "rot_z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +82,10 @@ def read_eeg(run: PairedRun) -> Recording:
         kind_of(label, types[label]) if types.get(label) else kind
         for label, kind in zip(info.channels, info.kinds, strict=True)
     )
-    stated = canonical(str(sidecar(run.eeg, "eeg").get("EEGReference", "")))
-    info = replace(info, kinds=kinds, reference=info.reference or stated)
+    stated = str(sidecar(run.eeg, "eeg").get("EEGReference", ""))
+    if stated.strip().lower() == "n/a":  # BIDS's word for nothing
+        stated = ""
+    info = replace(info, kinds=kinds, reference=info.reference or canonical(stated))
     return replace(recording, info=info)
 
 
@@ -102,16 +107,51 @@ def repetition_time(run: PairedRun) -> float:
     return float(stated)
 
 
+def read_confounds(run: PairedRun, n_volumes: int) -> dict[str, Float64]:
+    """Return a run's `motion`, shape (n_volumes, 6), and `global_signal`, where known.
+
+    Raises
+    ------
+    DatasetError
+        If the table cannot be read, or does not go with the volumes.
+    """
+    if run.confounds is None:
+        return {}
+    table = read_table(run.confounds)
+    found: dict[str, Float64] = {}
+    try:
+        if all(name in table for name in MOTION):
+            found["motion"] = np.array([table[name] for name in MOTION], dtype=np.float64).T
+        if "global_signal" in table:
+            found["global_signal"] = np.array(table["global_signal"], dtype=np.float64)
+    except ValueError as error:
+        raise DatasetError(
+            f"{run.confounds} has a cell that is no number",
+            found=str(error),
+            do="Take the confounds again from the processing that made them",
+        ) from error
+    for name, values in found.items():
+        if len(values) != n_volumes:
+            raise DatasetError(
+                f"{run.confounds} does not go with its BOLD",
+                found=f"{len(values)} rows of {name}, {n_volumes} volumes",
+                do="Take confounds and BOLD from the same processing",
+            )
+    return found
+
+
 def events_file(run: PairedRun) -> Path | None:
     """Return the events beside a run's BOLD, or None."""
-    found = run.bold.find_matching_sidecar(suffix="events", extension=".tsv", on_error="ignore")
-    return Path(found) if found else None
+    found = _inherited(run.bold, "events.tsv")
+    return found[-1] if found else None
 
 
 def sidecar(path: BIDSPath, suffix: str) -> dict[str, Any]:
-    """Return a file's JSON sidecar, found by BIDS inheritance; {} where there is none."""
-    found = path.find_matching_sidecar(suffix=suffix, extension=".json", on_error="ignore")
-    return read_json(Path(found)) if found else {}
+    """Return what a file's JSON sidecars say together, by BIDS inheritance."""
+    content: dict[str, Any] = {}
+    for file in _inherited(path, f"{suffix}.json"):
+        content |= read_json(file)
+    return content
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -134,10 +174,38 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_table(path: Path) -> dict[str, list[str]]:
-    """Read a BIDS table as columns of text."""
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file, delimiter="\t"))
-    return {key: [row[key] or "" for row in rows] for key in (rows[0] if rows else {})}
+    """Read a BIDS table as columns of text.
+
+    Raises
+    ------
+    DatasetError
+        If it cannot be read.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file, delimiter="\t")
+            rows = list(reader)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DatasetError(
+            f"The table {path} cannot be read",
+            found=getattr(error, "strerror", None) or str(error),
+            do="Mend it, or take it anew",
+        ) from error
+    return {name: [row[name] or "" for row in rows] for name in reader.fieldnames or ()}
+
+
+def _inherited(path: BIDSPath, ending: str) -> list[Path]:
+    """Return the sidecars that apply to a file, the one that counts most last."""
+    file, root = Path(path.fpath), Path(path.root)
+    entities = set(file.name.split("_")[:-1])
+    found: list[Path] = []
+    for folder in (root, *reversed([each for each in file.parents if root in each.parents])):
+        named = sorted(folder.glob(f"*{ending}"), key=lambda each: (len(each.name), each.name))
+        for sidecar in named:
+            *labels, last = sidecar.name.split("_")
+            if last == ending and entities.issuperset(labels):
+                found.append(sidecar)
+    return found
 
 
 def _find(
@@ -167,8 +235,8 @@ def _paired_run(root: Path, name: str, eeg: BIDSPath, bold: BIDSPath) -> PairedR
 
 
 def _channel_types(eeg: BIDSPath) -> dict[str, str]:
-    found = eeg.find_matching_sidecar(suffix="channels", extension=".tsv", on_error="ignore")
-    table = read_table(Path(found)) if found else {}
+    found = _inherited(eeg, "channels.tsv")
+    table = read_table(found[-1]) if found else {}
     if "name" not in table or "type" not in table:
         return {}
     names = [canonical(name) for name in table["name"]]

@@ -5,6 +5,8 @@ Motion and slice-time correction are expected upstream; nothing here does them.
 
 from __future__ import annotations
 
+import gzip
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,10 @@ from nilearn.signal import clean
 from rtfeedback.errors import DatasetError
 from rtfeedback.signals import Float64
 
+BLOCK = 2**20  # bytes decompressed at a time
+# What nibabel and gzip raise of a file that is absent, cut short or damaged.
+UNREADABLE = (OSError, EOFError, ValueError, ImageFileError, zlib.error)
+
 
 def read_bold(path: Path) -> Any:
     """Return a four-dimensional NIfTI image with its data in memory.
@@ -26,9 +32,10 @@ def read_bold(path: Path) -> Any:
         If it is absent, truncated, or not a series of volumes.
     """
     try:
+        _check_gzip(path)
         image = nib.load(path)
         image.get_fdata(dtype=np.float32)
-    except (OSError, EOFError, ValueError, ImageFileError) as error:
+    except UNREADABLE as error:
         raise DatasetError(
             f"The BOLD file {path} cannot be read whole",
             found=" ".join(str(error).split()),
@@ -41,6 +48,14 @@ def read_bold(path: Path) -> Any:
             do="Name a 4-D image",
         )
     return image
+
+
+def _check_gzip(path: Path) -> None:
+    """Read a compressed file to its checksum, which nibabel stops short of."""
+    if path.suffix == ".gz":
+        with gzip.open(path) as file:
+            while file.read(BLOCK):
+                pass
 
 
 def percent_signal_change(course: Float64, name: str) -> Float64:
@@ -63,14 +78,17 @@ def percent_signal_change(course: Float64, name: str) -> Float64:
 def without_drift(course: Float64, tr: float, period: float) -> Float64:
     """Take cosines slower than `period` seconds out of a course, shape (n_volumes,).
 
-    It looks at the whole run, so it is for targets and never for what is published.
+    A run shorter than half a period holds none of them; its mean and linear trend are
+    what can be told to be drift, and go. It looks at the whole run, so it is for targets
+    and never for what is published.
     """
+    short = 2 * len(course) * tr < period
     cleaned = clean(
         course[:, None],
         t_r=tr,
-        filter="cosine",
-        high_pass=1 / period,
-        detrend=False,
+        filter=False if short else "cosine",
+        high_pass=None if short else 1 / period,
+        detrend=short,
         standardize=None,
         ensure_finite=False,
     )

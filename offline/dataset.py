@@ -197,9 +197,16 @@ class Store:
     def count_test_read(self) -> int:
         """Count one more reading of the test part, and return how many there were."""
         path = self.path / READS
-        reads = json.loads(path.read_text())["reads"] if path.is_file() else 0
-        path.write_text(json.dumps({"reads": reads + 1}) + "\n")
-        return int(reads) + 1
+        try:
+            reads = 1 + (int(json.loads(path.read_text())["reads"]) if path.is_file() else 0)
+            path.write_text(json.dumps({"reads": reads}) + "\n")
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise DatasetError(
+                f"{path} cannot count one more reading of the held-out runs",
+                found=str(error),
+                do="Make the store writable, and leave its files as they are",
+            ) from error
+        return reads
 
 
 def window_at(features: Float32, end: int, n_times: int) -> Float32:

@@ -87,7 +87,7 @@ def run_demo(out: Path, *, eeg: tuple[Path, ...], quick: bool, seed: int) -> boo
     if out.exists() and any(out.iterdir()):
         raise OutputError(f"{out} is there already", do="Name a new folder with --out")
     began = time.monotonic()
-    sizes = {"subjects": 1, "runs": 2, "volumes": 60} if quick else {}
+    sizes = {"subjects": 1, "runs": 2, "volumes": 40} if quick else {}
     _title("1 simulate")
     simulate(out / "bids", SimulateConfig(seed=seed, **sizes), eeg=eeg)
     _title("2 prepare")

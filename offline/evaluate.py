@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from offline.dataset import Run, Store, window_at
-from offline.metrics import SurrogateTest, pearson, r2, skill, surrogate_test
+from offline.metrics import pearson, r2, skill
 from offline.report import Course, course_figure, table
+from offline.surrogates import SurrogateTest, surrogate_test
 from rtfeedback.checkpoint import CheckpointSpec
 from rtfeedback.errors import DatasetError
 from rtfeedback.folders import new_folder

@@ -33,6 +33,8 @@ class Examples:
     run : int64, shape (n,)
         Which of the runs each window is from.
     volumes : int64, shape (n,)
+    times : float64, shape (n,)
+        When each window ends, in seconds of its run's features.
 
     Raises
     ------
@@ -58,6 +60,7 @@ class Examples:
         self.run = np.repeat(np.arange(len(runs)), [len(each.volumes) for each in found])
         self.volumes: Int64 = np.concatenate([each.volumes for each in found])
         self._ends: Int64 = np.concatenate([each.ends for each in found])
+        self.times: Float64 = self._ends / self.rate
         self.targets: Float64 = np.concatenate(
             [store.runs[n].targets[e.volumes] for n, e in zip(runs, found, strict=True)]
         )
@@ -77,7 +80,8 @@ class Examples:
         Parameters
         ----------
         which, shift : int64, shape (n,)
-            A shift that would leave the run is left out.
+            A shift to before the first or after the last window of its run, where
+            there is no target to interpolate, is left out.
         z : float64, shape (n_windows, n_targets)
             The targets of all windows.
 
@@ -89,20 +93,13 @@ class Examples:
         """
         x, y = [], []
         for i, rows in zip(which, shift, strict=True):
-            features, end = self._features[self.run[i]], int(self._ends[i] + rows)
-            if not self.n_times <= end + 1 <= len(features):
+            first, last = np.searchsorted(self.run, [self.run[i], self.run[i] + 1])
+            ends, end = self._ends[first:last], int(self._ends[i] + rows)
+            if not ends[0] <= end <= ends[-1]:
                 end = int(self._ends[i])
-            x.append(window_at(features, end, self.n_times))
-            y.append(self._target_at(int(i), end, z))
+            x.append(window_at(self._features[self.run[i]], end, self.n_times))
+            y.append(_interpolate(end, ends, z[first:last]))
         return np.stack(x), np.stack(y)
-
-    def _target_at(self, i: int, end: int, z: Float64) -> Float64:
-        own = int(self._ends[i])
-        j = i + 1 if end > own else i - 1
-        if end == own or not 0 <= j < len(self) or self.run[j] != self.run[i]:
-            return np.asarray(z[i])
-        share = (end - own) / (int(self._ends[j]) - own)
-        return np.asarray((1 - share) * z[i] + share * z[j])
 
     def z(self, targets: Sequence[Target]) -> Float64:
         """Return the targets as z by their statistics, shape (n, n_targets)."""
@@ -125,3 +122,12 @@ class Examples:
         if self.run[-1] > 0:
             return self.run
         return np.arange(len(self)) * N_BLOCKS // len(self)
+
+
+def _interpolate(end: int, ends: Int64, z: Float64) -> Float64:
+    """Return the row of z at one of the ends, or between two of them."""
+    j = int(np.searchsorted(ends, end))
+    if ends[j] == end:
+        return np.asarray(z[j])
+    share = (end - ends[j - 1]) / (ends[j] - ends[j - 1])
+    return np.asarray((1 - share) * z[j - 1] + share * z[j])

@@ -6,8 +6,11 @@ import numpy as np
 from scipy import linalg
 
 from offline.examples import Examples
+from rtfeedback.errors import DatasetError
 from rtfeedback.models.ridge import Ridge, RidgeConfig
 from rtfeedback.signals import Bool, Float64
+
+BESIDE = 20.0  # s between windows: by then BOLD's response to what they share is over
 
 
 def fit_ridge(
@@ -25,6 +28,11 @@ def fit_ridge(
     config : RidgeConfig
     train : Examples
     z : float64, shape (n, n_targets)
+
+    Raises
+    ------
+    DatasetError
+        If what is left of a lone run beside a held-out block is nothing.
     """
     mean, sd = train.statistics()
     model.scaler.fit(mean, sd)
@@ -48,6 +56,13 @@ def _held_out_error(kernel: Float64, z: Float64, train: Examples, penalty: float
     for fold in np.unique(folds):
         held = folds == fold
         kept = ~held & ~_beside(held, train)
+        if not kept.any():
+            raise DatasetError(
+                "There is too little to train on to choose ridge's penalty by",
+                found=f"{len(train)} windows of one run, all within {_gap(train):g} s of a"
+                " block that is held out",
+                do="Train on two runs or more, or on a longer one",
+            )
         bias = z[kept].mean(axis=0)
         dual = _solve(kernel[np.ix_(kept, kept)], z[kept] - bias, penalty)
         predicted = kernel[np.ix_(held, kept)] @ dual + bias
@@ -56,7 +71,11 @@ def _held_out_error(kernel: Float64, z: Float64, train: Examples, penalty: float
 
 
 def _beside(held: Bool, train: Examples) -> Bool:
-    """Tell which windows of the held-out block's own run are within 20 volumes of it."""
-    volumes = train.volumes[held]
-    near = (train.volumes > volumes.min() - 20) & (train.volumes < volumes.max() + 20)
+    """Tell which windows of the held-out block's own run are too near to it."""
+    times, gap = train.times[held], _gap(train)
+    near = (train.times > times.min() - gap) & (train.times < times.max() + gap)
     return np.asarray(near & np.isin(train.run, train.run[held]))
+
+
+def _gap(train: Examples) -> float:
+    return train.n_times / train.rate + BESIDE

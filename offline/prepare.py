@@ -8,33 +8,32 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from offline.bids import (
     PairedRun,
     events_file,
     find_paired_runs,
+    read_confounds,
     read_eeg,
     read_json,
-    read_table,
     repetition_time,
 )
 from offline.bold import read_bold
 from offline.dataset import MANIFEST, ROIManifest, RunManifest, StoreManifest
 from offline.design import conditions, design_regressors, read_events
-from offline.progress import progress
+from offline.progress import console, progress
 from offline.recordings import Recording
 from offline.targets import UNIT, ROIConfig, roi_course, roi_voxels
 from rtfeedback.chain import Chain, ChainConfig, ChainSpec
 from rtfeedback.chain.spec import BandPowerConfig
 from rtfeedback.checkpoint import Environment
-from rtfeedback.config import Config
+from rtfeedback.config import Config, parse_config
 from rtfeedback.errors import DatasetError
 from rtfeedback.folders import new_folder
 from rtfeedback.online.trclock import VOLUME_LABELS, volume_onsets
-from rtfeedback.signals import Float32, Float64
+from rtfeedback.signals import Float32, Float64, StreamInfo
 
-MOTION = ("trans_x", "trans_y", "trans_z", "rot_x", "rot_y", "rot_z")
 BLOCK = 60.0  # s of EEG through the chain at a time; any other gives the same bits
 PACKAGES = ("rtfeedback", "numpy", "scipy", "torch", "mne", "nibabel", "nilearn")
 
@@ -58,14 +57,21 @@ class PrepareConfig(Config):
     """The regions to be predicted."""
     slice_ref: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Share of the TR after a volume's onset to which its slices were timed."""
-    high_pass: Annotated[float, Field(gt=0)] = 128.0
-    """Period in seconds: slower drift is taken out of the targets."""
+    high_pass: Annotated[float, Field(ge=20)] = 128.0
+    """Period in seconds, not hertz: slower drift is taken out of the targets."""
     volume_labels: tuple[str, ...] = VOLUME_LABELS
     """Markers in the EEG that begin a volume."""
     environment: Environment = "scanner"
     """Where the EEG was recorded: `scanner` or `outside`."""
     upstream: str = ""
     """What was done to the EEG before, such as gradient and pulse correction."""
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> PrepareConfig:
+        names = [roi.name for roi in self.targets]
+        if len(set(names)) < len(names):
+            raise ValueError(f"Each target needs a name of its own, not {', '.join(names)}")
+        return self
 
 
 def prepare(root: Path, out: Path, config: PrepareConfig) -> Path:
@@ -81,12 +87,13 @@ def prepare(root: Path, out: Path, config: PrepareConfig) -> Path:
     runs = find_paired_runs(root, task=config.task)
     description = read_json(root / "dataset_description.json")
     truth = _truth(root)
+    channels = config.channels or _common_channels(runs)
     with new_folder(out) as folder:
         chains: dict[str, ChainSpec] = {}
         manifests = []
         for run in progress(runs, "Preparing runs"):
             recording = read_eeg(run)
-            chains = chains or _chains(config, recording)
+            chains = chains or _chains(config, channels, recording.info)
             manifests.append(_prepare_run(root, folder, run, recording, chains, config, truth))
         manifest = StoreManifest(
             dataset=str(description.get("Name", root.name)),
@@ -108,17 +115,43 @@ def prepare(root: Path, out: Path, config: PrepareConfig) -> Path:
     return out
 
 
-def _chains(config: PrepareConfig, recording: Recording) -> dict[str, ChainSpec]:
-    info = recording.info
-    eeg = tuple(
+def _common_channels(runs: list[PairedRun]) -> tuple[str, ...]:
+    """Return the EEG channels that every run has, in the order of the first."""
+    found = [_eeg_channels(read_eeg(run).info) for run in progress(runs, "Checking runs")]
+    common = tuple(name for name in found[0] if all(name in each for each in found))
+    if not common:
+        raise DatasetError(
+            "The runs have no EEG channel in common",
+            found="; ".join(
+                f"{run.name}: {', '.join(each)}" for run, each in zip(runs, found, strict=True)
+            ),
+            do="Give a channel one name in all runs, or prepare the runs apart",
+        )
+    left_out = sorted({name for each in found for name in each}.difference(common))
+    if left_out:
+        console.print(f"left out, as not every run has them: {', '.join(left_out)}")
+    return common
+
+
+def _eeg_channels(info: StreamInfo) -> tuple[str, ...]:
+    return tuple(
         name for name, kind in zip(info.channels, info.kinds, strict=True) if kind == "eeg"
     )
+
+
+def _chains(
+    config: PrepareConfig, channels: tuple[str, ...], info: StreamInfo
+) -> dict[str, ChainSpec]:
     return {
-        name: ChainSpec(
-            config=chain,
-            channels=config.channels or eeg,
-            sfreq=info.sfreq,
-            recorded_reference=info.reference,
+        name: parse_config(
+            {
+                "config": chain,
+                "channels": channels,
+                "sfreq": info.sfreq,
+                "recorded_reference": info.reference,
+            },
+            ChainSpec,
+            source=f"chain '{name}' on '{info.name}'",
         )
         for name, chain in config.chains.items()
     }
@@ -145,7 +178,7 @@ def _prepare_run(
         "design": design_regressors(
             events, np.arange(n_volumes, dtype=np.float64) * tr, tr, slice_ref=config.slice_ref
         ),
-        **_confounds(run, n_volumes),
+        **read_confounds(run, n_volumes),
         **_known_truth(truth.get(run.name), config),
     }
     for name, spec in chains.items():
@@ -203,10 +236,11 @@ def _onsets(
             found=f"Its markers are: {', '.join(labels) or 'none'}",
             do=f"Name the scanner's in volume_labels (now {', '.join(config.volume_labels)})",
         )
-    if len(marked) != n_volumes:
+    if [volume for volume, _ in marked] != list(range(n_volumes)):
         raise DatasetError(
             f"EEG and BOLD of {run.name} do not overlap volume by volume",
-            found=f"{len(marked)} volume markers in the EEG, {n_volumes} volumes in the BOLD",
+            found=f"{len(marked)} volume markers in the EEG, by their times those of volumes"
+            f" 0 to {marked[-1][0]}, and {n_volumes} volumes in the BOLD",
             do="Cut the BOLD to the marked volumes, or mend the markers",
         )
     return onsets
@@ -222,25 +256,6 @@ def _targets(
         for roi in config.targets
     ]
     return np.stack(courses, axis=1)
-
-
-def _confounds(run: PairedRun, n_volumes: int) -> dict[str, Float64]:
-    if run.confounds is None:
-        return {}
-    table = read_table(run.confounds)
-    found: dict[str, Float64] = {}
-    if all(name in table for name in MOTION):
-        found["motion"] = np.array([table[name] for name in MOTION], dtype=np.float64).T
-    if "global_signal" in table:
-        found["global_signal"] = np.array(table["global_signal"], dtype=np.float64)
-    for name, values in found.items():
-        if len(values) != n_volumes:
-            raise DatasetError(
-                f"{run.confounds} does not go with its BOLD",
-                found=f"{len(values)} rows of {name}, {n_volumes} volumes",
-                do="Take confounds and BOLD from the same processing",
-            )
-    return found
 
 
 def _truth(root: Path) -> dict[str, dict[str, list[float]]]:

@@ -8,11 +8,10 @@ from typing import Annotated, Any
 import nibabel as nib
 import numpy as np
 from nibabel.affines import apply_affine
-from nibabel.filebasedimages import ImageFileError
 from nilearn.image import resample_to_img
 from pydantic import Field, model_validator
 
-from offline.bold import percent_signal_change, without_drift
+from offline.bold import UNREADABLE, percent_signal_change, without_drift
 from rtfeedback.config import Config
 from rtfeedback.errors import DatasetError
 from rtfeedback.signals import Bool, Float64
@@ -33,7 +32,7 @@ class ROIConfig(Config):
     """NIfTI of integer labels; relative to the dataset."""
     label: int | None = None
     """The atlas's label of the region."""
-    spheres: tuple[tuple[float, float, float], ...] = HAND_AREAS
+    spheres: tuple[tuple[float, float, float], ...] = Field(default=HAND_AREAS, min_length=1)
     """Centres in millimetres of the image's space, used without mask and atlas."""
     radius: Annotated[float, Field(gt=0)] = 8.0
     """Radius of the spheres in millimetres."""
@@ -92,7 +91,7 @@ def _on_grid(path: Path, image: Any) -> Float64:
             region, first, interpolation="nearest", force_resample=True, copy_header=True
         )
         return np.asarray(on_grid.get_fdata().reshape(image.shape[:3]))
-    except (OSError, EOFError, ValueError, ImageFileError) as error:
+    except UNREADABLE as error:
         raise DatasetError(
             f"The region file {path} cannot be read", found=str(error), do="Check the path"
         ) from error

@@ -10,13 +10,12 @@ from scipy.stats import pearsonr
 from offline.metrics import (
     partial_correlation,
     pearson,
-    phase_randomised,
     r2,
     residual,
     skill,
     standardised,
-    surrogate_test,
 )
+from offline.surrogates import phase_randomised, surrogate_test
 from rtfeedback.signals import Float64
 
 NO_NUISANCE = np.zeros((300, 0))
