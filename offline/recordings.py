@@ -64,6 +64,7 @@ class Recording:
                 do="Rename or drop all but one",
             )
         _refuse_non_finite(self)
+        _refuse_pauses(self)
 
 
 def read_recording(path: Path) -> Recording:
@@ -191,6 +192,23 @@ def _label(text: str) -> str:
     for prefix in _PREFIXES:
         text = text.removeprefix(prefix)
     return text
+
+
+def _refuse_pauses(recording: Recording) -> None:
+    # BrainVision begins each stretch of a paused recording with such a marker.
+    half_a_sample = 0.5 / recording.info.sfreq
+    pauses = [
+        marker.stamp
+        for marker in recording.markers
+        if marker.label.startswith("New Segment") and marker.stamp > half_a_sample
+    ]
+    if pauses:
+        raise RecordingError(
+            f"The recording '{recording.info.name}' was paused, so its samples are not"
+            " evenly spaced",
+            found=f"A new segment begins at {', '.join(f'{each:g} s' for each in pauses)}",
+            do="Save each segment as a file of its own",
+        )
 
 
 def _refuse_non_finite(recording: Recording) -> None:

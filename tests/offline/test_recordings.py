@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from offline import recordings
-from offline.recordings import read_recording, recording_from_raw
+from offline.recordings import Recording, read_recording, recording_from_raw
 from rtfeedback.errors import RecordingError, RtfeedbackError
-from rtfeedback.signals import Marker
+from rtfeedback.signals import Marker, StreamInfo
 
 mne = pytest.importorskip("mne")
 pybv = pytest.importorskip("pybv")
@@ -327,3 +327,11 @@ def test_without_mne_the_extra_is_named(
     monkeypatch.setitem(sys.modules, "mne", None)
     with pytest.raises(RtfeedbackError, match=r"rtfeedback\[offline\]"):
         read_recording(path)
+
+
+def test_a_recording_that_was_paused_is_refused() -> None:
+    info = StreamInfo("paused", 100.0, ("C3",), ("eeg",), ("microvolts",))
+    samples = np.zeros((300, 1), np.float32)
+    Recording(info, samples, (Marker(0.0, "New Segment/"),))
+    with pytest.raises(RecordingError, match="paused.*begins at 1.5 s"):
+        Recording(info, samples, (Marker(0.0, "New Segment/"), Marker(1.5, "New Segment/")))
