@@ -31,7 +31,8 @@ wheel: .venv/.test
 	build/wheel/venv/bin/python -m pip install --quiet --disable-pip-version-check \
 		--constraint constraints.txt build/wheel/*.whl
 	cd build/wheel && venv/bin/rtfeedback --help
-	cd build/wheel && venv/bin/python -c "import offline, rtfeedback.online.daemon"
+	cd build/wheel && venv/bin/python -c "import rtfeedback.online.daemon"
+	cd build/wheel && venv/bin/rtfeedback simulate out 2>&1 | grep -F 'rtfeedback[offline]'
 
 .venv/.demo: pyproject.toml constraints.txt | .venv/bin/python
 	$(PIP) --editable '.[offline]'
