@@ -78,11 +78,11 @@ def percent_signal_change(course: Float64, name: str) -> Float64:
 def without_drift(course: Float64, tr: float, period: float) -> Float64:
     """Take cosines slower than `period` seconds out of a course, shape (n_volumes,).
 
-    A run shorter than half a period holds none of them; its mean and linear trend are
-    what can be told to be drift, and go. It looks at the whole run, so it is for targets
-    and never for what is published.
+    A run no longer than half a period holds none of them: its mean and linear trend are
+    all that can be told to be drift, and go. It looks at the whole run, so it is for
+    targets and never for what is published.
     """
-    short = 2 * len(course) * tr < period
+    short = 2 * len(course) * tr < period * (1 + 1e-6)  # nilearn rounds, and would warn
     cleaned = clean(
         course[:, None],
         t_r=tr,

@@ -145,7 +145,7 @@ class Run:
         path = self.folder / f"{name}.npy"
         try:
             return np.load(path, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError) as error:
+        except (OSError, EOFError, ValueError) as error:
             raise DatasetError(
                 f"{path} of the store cannot be read",
                 found=str(error),

@@ -61,8 +61,9 @@ class Outcome:
 
     @property
     def passed(self) -> bool:
-        """Whether every value is identical and no sample was lost."""
-        return self.identical == self.compared and self.compared > 0 and self.lost == 0
+        """Whether every value is identical, at both speeds, and no sample was lost."""
+        identical = self.identical == self.compared and self.compared > 0
+        return identical and self.n_latency > 0 and self.lost == 0
 
 
 def run_demo(out: Path, *, eeg: tuple[Path, ...], quick: bool, seed: int) -> bool:
@@ -155,18 +156,19 @@ def outcome(
 ) -> Outcome:
     """Compare what a client received with what `evaluate` computed.
 
-    Every volume of the whole run counts, and each that was streamed at speed 1: one with
-    a window offline has to have the same value online, one without has to be invalid.
+    Every volume of the whole run counts, and each up to the last that was streamed at
+    speed 1: one with a window offline has to have the same value online, one without has
+    to be invalid.
     """
     run = report["runs"][-1]
     offline = dict(
         zip(run["volumes"], zip(run["predicted"], run["z"], strict=True), strict=True)
     )
     online = _by_volume(whole, report["target"])
-    asked = set(offline) | set(online)
-    same = [online.get(volume) == offline.get(volume) for volume in asked]
+    same = [online.get(volume) == offline.get(volume) for volume in {*offline, *online}]
     again = _by_volume(live, report["target"])
-    same += [value == offline.get(volume) for volume, value in again.items()]
+    streamed = {volume for volume in offline if volume <= max(again, default=-1)}
+    same += [again.get(volume) == offline.get(volume) for volume in {*streamed, *again}]
     measured = dict(zip(run["volumes"], run["measured"], strict=True))
     valid = [(measured[k], pair[0]) for k, pair in online.items() if pair and k in measured]
     pairs: Float64 = np.array(valid, dtype=np.float64).reshape(-1, 2)

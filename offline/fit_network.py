@@ -16,6 +16,7 @@ from offline.examples import Examples
 from offline.metrics import pearson
 from offline.progress import epochs_bar
 from rtfeedback.config import Config
+from rtfeedback.errors import ConfigError
 from rtfeedback.models.eegnet import EEGNet
 from rtfeedback.signals import Float64
 
@@ -73,6 +74,11 @@ def fit_network(
     z, z_validation : float64, shape (n, n_targets)
     seed : int
         Of the order of the windows and of dropout.
+
+    Raises
+    ------
+    ConfigError
+        If the training diverges.
     """
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
@@ -80,7 +86,8 @@ def fit_network(
     optimiser = torch.optim.AdamW(
         model.parameters(), config.learning_rate, weight_decay=config.weight_decay
     )
-    n_steps = config.epochs * max(1, len(train) // config.batch)
+    # At least 11: torch divides by zero where the rising tenth is a single step.
+    n_steps = max(11, config.epochs * max(1, len(train) // config.batch))
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, config.learning_rate, total_steps=n_steps, pct_start=0.1
     )
@@ -139,7 +146,7 @@ def _one_epoch(
         schedule.step()
         model.constrain()
         losses.append(loss.item())
-    return float(np.mean(losses))
+    return _finite(float(np.mean(losses)))
 
 
 @torch.inference_mode()
@@ -149,6 +156,16 @@ def _validate(model: EEGNet, validation: Examples, z: Float64) -> tuple[float, f
     predicted = np.concatenate(
         [model(torch.from_numpy(validation.gather(part))).numpy() for part in parts]
     ).astype(np.float64)
-    loss = float(np.mean((predicted - z) ** 2))
+    loss = _finite(float(np.mean((predicted - z) ** 2)))
     r = np.mean([pearson(z[:, i], predicted[:, i]) for i in range(z.shape[1])])
     return loss, float(r)
+
+
+def _finite(loss: float) -> float:
+    if not np.isfinite(loss):
+        raise ConfigError(
+            "The training diverged",
+            found=f"Its loss became {loss}",
+            do="Lower fit.learning_rate in the recipe",
+        )
+    return loss

@@ -87,14 +87,15 @@ def prepare(root: Path, out: Path, config: PrepareConfig) -> Path:
     runs = find_paired_runs(root, task=config.task)
     description = read_json(root / "dataset_description.json")
     truth = _truth(root)
-    channels = config.channels or _common_channels(runs)
+    infos = []
+    for run in progress(runs, "Checking runs"):  # a comprehension leaves the bar on an error
+        infos.append(read_eeg(run).info)
+    chains = _chains(config, infos)
     with new_folder(out) as folder:
-        chains: dict[str, ChainSpec] = {}
         manifests = []
         for run in progress(runs, "Preparing runs"):
-            recording = read_eeg(run)
-            chains = chains or _chains(config, channels, recording.info)
-            manifests.append(_prepare_run(root, folder, run, recording, chains, config, truth))
+            prepared = _prepare_run(root, folder, run, chains, config, truth)
+            manifests.append(prepared)
         manifest = StoreManifest(
             dataset=str(description.get("Name", root.name)),
             chains=chains,
@@ -115,58 +116,57 @@ def prepare(root: Path, out: Path, config: PrepareConfig) -> Path:
     return out
 
 
-def _common_channels(runs: list[PairedRun]) -> tuple[str, ...]:
+def _chains(config: PrepareConfig, infos: list[StreamInfo]) -> dict[str, ChainSpec]:
+    """Return the chains that go for every run."""
+    if len({info.sfreq for info in infos}) > 1:
+        raise DatasetError(
+            "The EEG of the runs differs in rate",
+            found="; ".join(f"{info.name}: {info.sfreq:g} Hz" for info in infos),
+            do="Prepare runs of one rate together",
+        )
+    values = {
+        "channels": config.channels or _common_channels(infos),
+        "sfreq": infos[0].sfreq,
+        "recorded_reference": infos[0].reference,
+    }
+    return {
+        name: parse_config({"config": chain, **values}, ChainSpec, source=f"chain '{name}'")
+        for name, chain in config.chains.items()
+    }
+
+
+def _common_channels(infos: list[StreamInfo]) -> tuple[str, ...]:
     """Return the EEG channels that every run has, in the order of the first."""
-    found = [_eeg_channels(read_eeg(run).info) for run in progress(runs, "Checking runs")]
+    found = [
+        [name for name, kind in zip(info.channels, info.kinds, strict=True) if kind == "eeg"]
+        for info in infos
+    ]
     common = tuple(name for name in found[0] if all(name in each for each in found))
     if not common:
         raise DatasetError(
             "The runs have no EEG channel in common",
             found="; ".join(
-                f"{run.name}: {', '.join(each)}" for run, each in zip(runs, found, strict=True)
+                f"{info.name}: {', '.join(each)}"
+                for info, each in zip(infos, found, strict=True)
             ),
             do="Give a channel one name in all runs, or prepare the runs apart",
         )
     left_out = sorted({name for each in found for name in each}.difference(common))
     if left_out:
-        console.print(f"left out, as not every run has them: {', '.join(left_out)}")
+        text = f"left out, as not every run has them: {', '.join(left_out)}"
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
     return common
-
-
-def _eeg_channels(info: StreamInfo) -> tuple[str, ...]:
-    return tuple(
-        name for name, kind in zip(info.channels, info.kinds, strict=True) if kind == "eeg"
-    )
-
-
-def _chains(
-    config: PrepareConfig, channels: tuple[str, ...], info: StreamInfo
-) -> dict[str, ChainSpec]:
-    return {
-        name: parse_config(
-            {
-                "config": chain,
-                "channels": channels,
-                "sfreq": info.sfreq,
-                "recorded_reference": info.reference,
-            },
-            ChainSpec,
-            source=f"chain '{name}' on '{info.name}'",
-        )
-        for name, chain in config.chains.items()
-    }
 
 
 def _prepare_run(
     root: Path,
     folder: Path,
     run: PairedRun,
-    recording: Recording,
     chains: dict[str, ChainSpec],
     config: PrepareConfig,
     truth: dict[str, dict[str, list[float]]],
 ) -> RunManifest:
-    tr = repetition_time(run)
+    recording, tr = read_eeg(run), repetition_time(run)
     image = read_bold(Path(run.bold.fpath))
     n_volumes = int(image.shape[3])
     onsets = _onsets(run, recording, tr, n_volumes, config)

@@ -69,7 +69,7 @@ class Lane:
     ) -> None:
         self.folder, self.recording, self.checkpoint = folder, recording, checkpoint
         self.speed, self.hop = speed, hop
-        self.endpoint = f"tcp://127.0.0.1:{_two_free_ports()}"
+        self.endpoint = f"tcp://127.0.0.1:{two_free_ports()}"
         self._environment = {**os.environ, "LSLAPICFG": str(lsl_config.resolve())}
         self._status: dict[str, Any] = {}
 
@@ -124,6 +124,7 @@ class Lane:
         """Stop the daemon and return what the client received."""
         self._ask({"cmd": "stop"})
         self._end(self.run, "run")
+        self._hear_the_end()
         for process in (self.play, self.listen):
             process.terminate()
             self._end(process, "play" if process is self.play else "listen")
@@ -163,6 +164,14 @@ class Lane:
                     "The daemon does not answer", do=f"What it printed is in {self.folder}"
                 )
             asker.recv()
+
+    def _hear_the_end(self) -> None:
+        """Wait until `listen` has printed the last that the daemon said."""
+        deadline = time.monotonic() + ENDING
+        while '"state": "stopped"' not in (self.folder / "listen.out").read_text():
+            if time.monotonic() > deadline:
+                return  # what it did not print counts as missing
+            time.sleep(0.05)
 
     def _end(self, process: subprocess.Popen[bytes], name: str) -> None:
         try:
@@ -214,14 +223,14 @@ def write_lsl_config(path: Path, session: str) -> Path:
     return path
 
 
-def _two_free_ports() -> int:
-    """Return a port that is free together with the next one."""
+def two_free_ports() -> int:
+    """Return a loopback port that is free together with the next one."""
     while True:
         with socket.socket() as first, socket.socket() as second:
             first.bind(("127.0.0.1", 0))
             port = int(first.getsockname()[1])
             try:
                 second.bind(("127.0.0.1", port + 1))
-            except OSError:
+            except (OSError, OverflowError):
                 continue
             return port

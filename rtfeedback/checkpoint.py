@@ -11,21 +11,23 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import torch
 from pydantic import Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
-from torch import nn
+from torch import Tensor, nn
 
 from rtfeedback.chain import ChainSpec
 from rtfeedback.config import Config, explain
-from rtfeedback.errors import CheckpointError
+from rtfeedback.errors import CheckpointError, RtfeedbackError
 from rtfeedback.folders import new_folder
 from rtfeedback.models import ModelConfig, build_model
 from rtfeedback.windows import WindowSpec
 
 JSON_FILE = "checkpoint.json"
 WEIGHTS_FILE = "weights.safetensors"
+NAME_A_CHECKPOINT = "Name a folder that 'rtfeedback train' wrote"
 LARGEST_JSON = 16 * 2**20  # bytes
 LARGEST_WEIGHTS = 4 * 2**30  # bytes
 
@@ -103,9 +105,12 @@ def save_checkpoint(path: Path, spec: CheckpointSpec, model: nn.Module) -> str:
 
     Raises
     ------
+    CheckpointError
+        If the training diverged, so that a weight is not a number.
     OutputError
         If the folder is there already or cannot be written.
     """
+    _check_finite(model.state_dict())
     weights = save_tensors({name: t.contiguous() for name, t in model.state_dict().items()})
     spec = spec.model_copy(update={"weights_sha256": hashlib.sha256(weights).hexdigest()})
     content = spec.model_dump(mode="json", by_alias=True)
@@ -126,6 +131,12 @@ def load_checkpoint(path: Path) -> Checkpoint:
     """
     content = _read_json(path)
     stated = content.pop("hash", None)
+    if stated is None:
+        raise CheckpointError(
+            f"{path} is no checkpoint of rtfeedback",
+            found=f"{JSON_FILE} states no hash",
+            do=NAME_A_CHECKPOINT,
+        )
     if stated != _hash(content):
         raise CheckpointError(
             f"The checkpoint {path} was altered after it was written",
@@ -145,20 +156,27 @@ def load_checkpoint(path: Path) -> Checkpoint:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    what_to_do = "Name a folder that 'rtfeedback train' wrote"
     for file, limit in ((JSON_FILE, LARGEST_JSON), (WEIGHTS_FILE, LARGEST_WEIGHTS)):
         if not (path / file).is_file():
-            raise CheckpointError(f"{path} is no checkpoint", found=f"No {file}", do=what_to_do)
-        if (path / file).stat().st_size > limit:
-            raise CheckpointError(f"{path / file} is larger than {limit} bytes", do=what_to_do)
+            raise CheckpointError(
+                f"{path} is no checkpoint", found=f"No {file}", do=NAME_A_CHECKPOINT
+            )
+        size = (path / file).stat().st_size
+        if size > limit:
+            raise CheckpointError(
+                f"{path / file} is too large to be a checkpoint's",
+                found=f"{size} bytes, where {limit} are the most",
+                do=NAME_A_CHECKPOINT,
+            )
     try:
         content = json.loads((path / JSON_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        json.dumps(content, allow_nan=False)
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(
-            f"{path / JSON_FILE} is broken", found=str(error), do=what_to_do
+            f"{path / JSON_FILE} is broken", found=str(error), do=NAME_A_CHECKPOINT
         ) from error
     if not isinstance(content, dict):
-        raise CheckpointError(f"{path / JSON_FILE} is no checkpoint", do=what_to_do)
+        raise CheckpointError(f"{path / JSON_FILE} is no checkpoint", do=NAME_A_CHECKPOINT)
     return content
 
 
@@ -167,9 +185,12 @@ def _load_model(path: Path, spec: CheckpointSpec) -> nn.Module:
         weights = (path / WEIGHTS_FILE).read_bytes()
         if hashlib.sha256(weights).hexdigest() != spec.weights_sha256:
             raise ValueError("the file does not have the hash that checkpoint.json states")
+        tensors = load_tensors(weights)
+        _check_layout(spec, tensors)
+        _check_finite(tensors)
         model = spec.build()
-        model.load_state_dict(load_tensors(weights), strict=True)
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        model.load_state_dict(tensors, strict=True)
+    except (OSError, ValueError, RuntimeError, SafetensorError, RtfeedbackError) as error:
         reason = " ".join(str(error).split())
         raise CheckpointError(
             f"The weights of {path} do not belong to its {JSON_FILE}",
@@ -177,6 +198,29 @@ def _load_model(path: Path, spec: CheckpointSpec) -> nn.Module:
             do="Take the checkpoint again from where it was trained, or train anew",
         ) from error
     return model.eval()
+
+
+def _check_layout(spec: CheckpointSpec, tensors: dict[str, Tensor]) -> None:
+    with torch.device("meta"):  # shapes without memory: a wrong spec may ask for any amount
+        expected = spec.build().state_dict()
+    for name in sorted(expected.keys() | tensors.keys()):
+        here, there = _layout(tensors.get(name)), _layout(expected.get(name))
+        if here != there:
+            raise ValueError(f"'{name}' is {here} in the file, and {there} in the model")
+
+
+def _layout(tensor: Tensor | None) -> str:
+    return "absent" if tensor is None else f"{tensor.dtype} {tuple(tensor.shape)}"
+
+
+def _check_finite(tensors: dict[str, Tensor]) -> None:
+    broken = [name for name, tensor in tensors.items() if not tensor.isfinite().all()]
+    if broken:
+        raise CheckpointError(
+            "The model has weights that are not numbers",
+            found=", ".join(broken),
+            do="Train anew: at a lower learning rate, should the training have diverged",
+        )
 
 
 def _hash(content: dict[str, Any]) -> str:

@@ -10,12 +10,9 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
-
-if TYPE_CHECKING:
-    pass
 
 app = typer.Typer(
     name="rtfeedback",
@@ -26,6 +23,10 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+
+UNWRITABLE = (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.EIO)
+# What the extra `offline` brings; the last two come with it and are imported as well.
+OFFLINE = "mne mne_bids pybv pyxdf nibabel nilearn sklearn matplotlib pandas threadpoolctl"
 
 Toml = Annotated[Path | None, typer.Option("--config", help="Settings, as TOML.")]
 ENDPOINT = "tcp://127.0.0.1:5556"
@@ -41,7 +42,7 @@ def demo(
     quick: Annotated[
         bool, typer.Option("--quick", help="One subject, two runs, ridge.")
     ] = False,
-    seed: Annotated[int, typer.Option(help="Of the simulation and the training.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the simulation and the training.")] = 0,
 ) -> None:
     """Do the whole job in one go, over real LSL and ZeroMQ, and report."""
     from offline.demo import run_demo
@@ -70,12 +71,16 @@ def simulate(
     from offline.simulate import SimulateConfig
     from offline.simulate import simulate as simulate_dataset
     from rtfeedback.config import parse_config
+    from rtfeedback.errors import ConfigError
 
     values = {
         "subjects": subjects, "runs": runs, "volumes": volumes, "tr": tr, "snr": snr,
         "coupling": coupling, "seed": seed, "channels": channels, "rate": rate,
     }  # fmt: skip
-    config = parse_config(values, SimulateConfig, source="simulate")
+    try:
+        config = parse_config(values, SimulateConfig, source="options")
+    except ConfigError as error:
+        raise typer.BadParameter(str(error)) from error
     simulate_dataset(out, config, eeg=tuple(eeg or ()))
     print(out)  # noqa: T201
 
@@ -146,11 +151,12 @@ def play(
     markers: Annotated[str | None, typer.Option(help="Name of the marker stream.")] = None,
     speed: Annotated[float, typer.Option(help="Times faster; stamps stay 1/rate apart.")] = 1.0,
     chunk: Annotated[
-        int | None, typer.Option(help="Samples pushed at a time; 40 ms without.")
+        int | None, typer.Option(min=1, help="Samples pushed at a time; 40 ms without.")
     ] = None,
     loop: Annotated[bool, typer.Option("--loop", help="Begin again at the end.")] = False,
 ) -> None:
     """Stream a recording over LSL as an amplifier would."""
+    _check_positive(speed=speed)
     from offline.play import play as play_recording
 
     report = play_recording(
@@ -192,9 +198,7 @@ def run(
     """Read EEG from LSL, predict at every TR or hop, and publish feedback."""
     if markers is not None and tr is not None:
         raise typer.BadParameter("--markers and --tr exclude each other")
-    for name, seconds in (("--tr", tr), ("--hop", hop), ("--duration", duration)):
-        if seconds is not None and not 0 < seconds < float("inf"):
-            raise typer.BadParameter(f"{name} takes a number of seconds above 0")
+    _check_positive(tr=tr, hop=hop, duration=duration)
     if device not in ("auto", "cpu", "cuda"):
         raise typer.BadParameter("--device is auto, cpu or cuda")
     from rtfeedback.online.daemon import Daemon
@@ -220,7 +224,7 @@ def listen(
         bool, typer.Option("--json", help="Whole messages, one JSON a line.")
     ] = False,
     count: Annotated[
-        int | None, typer.Option(help="End after so many feedback messages.")
+        int | None, typer.Option(min=1, help="End after so many feedback messages.")
     ] = None,
 ) -> None:
     """Print what is published."""
@@ -239,10 +243,21 @@ def main() -> None:
         _fail(str(error))
     except BrokenPipeError:
         os._exit(1)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT):
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in OFFLINE.split():
             raise
-        _fail(f"A file cannot be written. {error}. Choose another folder, or free some space.")
+        _fail(
+            f"This command needs {package}, which is not installed."
+            " Install what the desk needs: pip install 'rtfeedback[offline]'."
+        )
+    except OSError as error:
+        if error.filename is None and error.errno not in UNWRITABLE:
+            raise
+        _fail(
+            f"{error.filename or 'A file'} cannot be read or written."
+            f" {error.strerror}. Check path and permissions, or free some space."
+        )
     except KeyboardInterrupt:
         sys.exit(130)
 
@@ -250,6 +265,12 @@ def main() -> None:
 def _fail(paragraph: str) -> None:
     print(paragraph, file=sys.stderr)  # noqa: T201
     sys.exit(1)
+
+
+def _check_positive(**options: float | None) -> None:
+    for name, value in options.items():
+        if value is not None and not 0 < value < float("inf"):
+            raise typer.BadParameter(f"--{name} takes a number above 0, not {value:g}")
 
 
 def _config(path: Path | None, model: type[Any]) -> Any:
@@ -261,7 +282,8 @@ def _config(path: Path | None, model: type[Any]) -> Any:
 def _newest(folder: Path, file: str, how: str) -> Path:
     from rtfeedback.errors import DatasetError
 
-    found = sorted(folder.glob(f"*/{file}"), key=lambda path: path.stat().st_mtime_ns)
+    # A name with a dot is a folder that is being written, or was when a process died.
+    found = sorted(folder.glob(f"[!.]*/{file}"), key=lambda path: path.stat().st_mtime_ns)
     if not found:
         raise DatasetError(
             f"There is nothing below ./{folder}", do=f"Name one, or first: {how}"

@@ -59,7 +59,11 @@ class FeedbackClient:
         self._socket.setsockopt(zmq.RECONNECT_IVL, 50)
         for topic in topics:
             self._socket.setsockopt(zmq.SUBSCRIBE, topic.encode())
-        self._socket.connect(endpoint)
+        try:
+            self._socket.connect(endpoint)
+        except zmq.ZMQError:
+            self.close()
+            raise
 
     def latest(self) -> dict[str, Any] | None:
         """Return the newest feedback message as a dict, or None; never block.

@@ -57,5 +57,6 @@ class OutputError(RtfeedbackError):
 
 
 def _sentence(part: str) -> str:
-    part = part.strip()
+    # Lines of another's message become one; double spaces stay, as markers have them.
+    part = " ".join(line.strip() for line in part.strip().splitlines())
     return part if part.endswith((".", "!", "?")) else part + "."

@@ -40,7 +40,7 @@ class WindowSpec(Config):
         return round(self.length * rate)
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True)
 class Due:
     """A time at which a window ends, and what that window predicts.
 

@@ -14,7 +14,7 @@ POWER_FLOOR = (
 
 
 class BandPower:
-    """One token each 1/rate seconds: log10 of the mean power in each band and channel.
+    """One token each 1/rate seconds: log10 of the power in each band and channel, in V**2.
 
     Token j ends at decimated sample `n_fft - 1 + floor(j * sample_rate / rate)`, so the
     spacing alternates by one sample where the rates do not divide, and never drifts.
@@ -24,12 +24,11 @@ class BandPower:
     def __init__(self, spec: ChainSpec, config: BandPowerConfig) -> None:
         rate = spec.sample_rate
         self.n_channels = len(spec.channels)
-        self.n_fft = round(config.length * float(rate))
+        self.n_fft = config.n_fft(rate)
         self._spacing = rate / type(rate)(config.rate).limit_denominator(10**6)
         self._taper = signal.get_window("hann", self.n_fft)
         self._scale = 2.0 / (self.n_fft * np.sum(self._taper**2))
-        frequencies: Float64 = fft.rfftfreq(self.n_fft, 1 / float(rate))
-        self._bins = [_bins(frequencies, low, high) for low, high in config.bands]
+        self._bins = config.bins(rate)
         self.reset()
 
     def reset(self) -> None:
@@ -75,11 +74,6 @@ class BandPower:
     def _token(self, x: Float64) -> Float64:
         spectrum = fft.rfft(np.ascontiguousarray(x.T) * self._taper, axis=1)
         power = spectrum.real**2 + spectrum.imag**2
-        bands = [power[:, low:high].mean(axis=1) for low, high in self._bins]
+        bands = [power[:, low:high].sum(axis=1) for low, high in self._bins]
         token = np.log10(self._scale * np.stack(bands, axis=1) + POWER_FLOOR)
         return np.asarray(token.reshape(-1))
-
-
-def _bins(frequencies: Float64, low: float, high: float) -> tuple[int, int]:
-    first, last = np.searchsorted(frequencies, [low, high])
-    return int(first), int(max(last, first + 1))

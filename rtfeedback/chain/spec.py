@@ -31,6 +31,16 @@ class BandPowerConfig(Config):
             raise ValueError("Each band is [lower, upper] in hertz, and there is at least one")
         return self
 
+    def n_fft(self, rate: Fraction) -> int:
+        """Return the number of samples under a token at a rate in hertz."""
+        return round(self.length * float(rate))
+
+    def bins(self, rate: Fraction) -> list[tuple[int, int]]:
+        """Return each band's first bin of a token's transform, and the first above it."""
+        per_hertz = self.n_fft(rate) / rate  # exact: in floats 8 Hz may fall below bin 24
+        edges = [[ceil(Fraction(edge) * per_hertz) for edge in band] for band in self.bands]
+        return [(low, high) for low, high in edges]
+
 
 class ChainConfig(Config):
     """The settings of a chain, as a recipe states them."""
@@ -78,13 +88,24 @@ class ChainSpec(Config):
                 f"{too_high[0]:g} Hz cannot be filtered in a stream of {self.sfreq:g} Hz:"
                 f" choose band and notch below {nyquist:g} Hz"
             )
-        power = self.config.band_power
-        if power and max(high for _, high in power.bands) > float(self.sample_rate) / 2:
-            raise ValueError(
-                f"A band above {float(self.sample_rate) / 2:g} Hz does not exist after"
-                f" decimation to {float(self.sample_rate):g} Hz"
-            )
+        if self.config.band_power:
+            self._check_tokens(self.config.band_power, float(self.sample_rate))
         return self
+
+    def _check_tokens(self, power: BandPowerConfig, rate: float) -> None:
+        if max(high for _, high in power.bands) > rate / 2:
+            raise ValueError(
+                f"A band above {rate / 2:g} Hz does not exist after decimation to {rate:g} Hz"
+            )
+        if power.rate > rate:
+            raise ValueError(f"{power.rate:g} tokens a second are more than {rate:g} samples")
+        bins = zip(power.bands, power.bins(self.sample_rate), strict=True)
+        for (low, high), (first, above) in bins:
+            if first == above:
+                raise ValueError(
+                    f"No frequency of a token of {power.length:g} s lies in the band from"
+                    f" {low:g} to {high:g} Hz: widen it, or lengthen the tokens"
+                )
 
     @property
     def factor(self) -> int:

@@ -12,7 +12,8 @@ from typing import Annotated
 from pydantic import Field
 from torch import nn
 
-from rtfeedback.models.eegnet import EEGNet, EEGNetConfig
+from rtfeedback.errors import ConfigError
+from rtfeedback.models.eegnet import POOLED, EEGNet, EEGNetConfig
 from rtfeedback.models.ridge import Ridge, RidgeConfig
 
 __all__ = ["EEGNet", "EEGNetConfig", "ModelConfig", "Ridge", "RidgeConfig", "build_model"]
@@ -28,7 +29,20 @@ def build_model(
     n_targets: int,
     rate: float,
 ) -> nn.Module:
-    """Return an untrained model for windows of one shape."""
+    """Return an untrained model for windows of one shape.
+
+    Raises
+    ------
+    ConfigError
+        If the window is too short for the model.
+    """
+    shortest = POOLED if isinstance(config, EEGNetConfig) else 1
+    if n_times < shortest:
+        raise ConfigError(
+            f"A window of {n_times} samples is too short for '{config.name}'",
+            found=f"It takes {shortest} at {rate:g} Hz, {shortest / rate:.3g} s",
+            do="Lengthen the window",
+        )
     if isinstance(config, RidgeConfig):
         return Ridge(n_features=n_features, n_times=n_times, n_targets=n_targets)
     return EEGNet(

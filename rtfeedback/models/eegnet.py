@@ -13,6 +13,7 @@ from rtfeedback.config import Config
 from rtfeedback.models.scaler import FeatureScaler
 
 Positive = Annotated[int, Field(gt=0)]
+POOLED = 32  # samples that the two pooling layers, of 4 and of 8, make one
 
 
 class EEGNetConfig(Config):
@@ -46,7 +47,7 @@ class EEGNet(nn.Module):
     same filters are applied in the other order, which costs n_channels / (f1 * depth)
     times less: a 15 s window of 64 channels at 125 Hz trains some ten times faster on a
     CPU. What goes is the batch norm between the two. Kernels of even length are padded
-    explicitly, one sample more on the left. 2 449 + 929 per ROI parameters for that window.
+    explicitly, one sample more on the left. 2 096 + 929 per ROI parameters for that window.
 
     References
     ----------
@@ -80,7 +81,7 @@ class EEGNet(nn.Module):
         self.pointwise = nn.Conv1d(n_maps, config.f2, 1, bias=False)
         self.norm2 = nn.BatchNorm1d(config.f2)
         self.dropout = nn.Dropout(config.dropout)
-        self.head = nn.Linear(config.f2 * (n_times // 32), n_targets)
+        self.head = nn.Linear(config.f2 * (n_times // POOLED), n_targets)
 
     def forward(self, x: Tensor) -> Tensor:
         """Predict z, shape (n, n_targets), from windows (n, n_features, n_times)."""

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
-from statistics import median
+from collections import deque
+from contextlib import ExitStack, suppress
+from dataclasses import asdict
+from math import inf
+from statistics import median_low
 from typing import Any
 
+import numpy as np
+
 from rtfeedback.chain import Chain
-from rtfeedback.errors import ChannelError, StreamError
+from rtfeedback.errors import RtfeedbackError, StreamError
 from rtfeedback.online import lsl
 from rtfeedback.online.control import Control
 from rtfeedback.online.feedback import FeedbackMaker
@@ -23,10 +30,11 @@ from rtfeedback.signals import SCHEMA, Chunk, Feedback, Window
 HEARTBEAT = 1.0  # s between status messages, whatever happens
 PULL = 0.02  # s that a pull may wait, so that nothing else waits longer
 REFUSED = 1.0  # s before a stream that was refused is looked at again
+PAUSE = 2.0  # s between two chunks that no amplifier takes: longer is not its habit
 
 
 class Stopped(Exception):  # noqa: N818 (an order, not an error)
-    """The run was told to end while it waited for a stream."""
+    """The run is over, and a stream was being waited for."""
 
 
 class Daemon:
@@ -45,21 +53,22 @@ class Daemon:
     """
 
     def __init__(self, predictor: Predictor, options: RunOptions, config: RunConfig) -> None:
+        lsl.hush()
         self.predictor, self.options, self.config = predictor, options, config
         spec = predictor.spec
         flags = run_flags(spec, config, options)
         self.tr = options.tr or spec.tr
         self.period = options.hop or self.tr
-        self.publisher = Publisher(options.endpoint)
-        try:
+        with ExitStack() as undo:
+            self.publisher = Publisher(options.endpoint)
+            undo.callback(self.publisher.close)
             self.folder = _folder(options, config)
+            undo.callback(self.folder.close)
             self.folder.lock(
-                {"run": options, "config": config.model_dump(mode="json")},
+                {"run": asdict(options), "config": config.model_dump(mode="json")},
                 predictor.checkpoint.path,
             )
-        except BaseException:
-            self.publisher.close()
-            raise
+            undo.pop_all()
         self.make = FeedbackMaker(
             session=self.folder.session,
             run=self.folder.run,
@@ -79,11 +88,15 @@ class Daemon:
         self._stream: lsl.LSLStream | None = None
         self._markers: lsl.LSLMarkers | None = None
         self._state = "starting"
-        self._stopping = False
+        self._stopping, self._end = False, inf
         self._last: Window | None = None
         self._last_message: dict[str, Any] | None = None
-        self._heartbeat = self._received = self._stale = 0.0
-        self._intervals: list[float] = []
+        self._received: float | None = None  # monotonic clock, of the newest EEG
+        self._since = self._stale = self._heartbeat = time.monotonic()
+        self._intervals: deque[float] = deque(maxlen=32)
+        self._heard = False  # whether this stream has sent anything yet
+        self._told = (-1, 0)  # the segment, and the samples lost by then
+        self._refused = ""
 
     def stop(self) -> None:
         """End the run soon, cleanly; safe in a signal handler."""
@@ -101,10 +114,8 @@ class Daemon:
             self.predictor.warm_up()
             self._open()
             self._say(f"READY session={self.folder.path} publish={self.publisher.endpoint}")
-            started = time.monotonic()
-            while not self._stopping:
-                if self.options.duration and time.monotonic() - started > self.options.duration:
-                    break
+            self._end = time.monotonic() + (self.options.duration or inf)
+            while True:
                 self._step()
         except Stopped:
             pass
@@ -120,10 +131,10 @@ class Daemon:
         if options.markers:  # first, so that no marker of the EEG's first samples is lost
             self._markers = lsl.find_markers(options.markers, timeout=wait, idle=self._idle)
         stream = lsl.find_stream(options.stream, timeout=wait, idle=self._idle)
-        chain = Chain(self.predictor.spec.chain, stream.info)
+        self._since = time.monotonic()
         labels = self.config.stream.volume_labels
         self._line = Line(
-            chain,
+            self._chain(stream),
             self.predictor.spec.window,
             TRClock(self.tr, labels) if options.markers else CountedVolumes(self.tr),
             hop=options.hop,
@@ -131,107 +142,156 @@ class Daemon:
         )
         self._take(stream)
 
-    def _reopen(self) -> None:
-        """Look for the lost streams until they are back, telling that all is stale."""
+    def _chain(self, stream: lsl.LSLStream) -> Chain:
+        """Return the chain for a stream, which is closed if it is refused."""
         try:
-            if self.options.markers and self._markers is None:
-                self._markers = lsl.find_markers(
-                    self.options.markers, timeout=HEARTBEAT, idle=self._idle
-                )
-            stream = lsl.find_stream(self.options.stream, timeout=HEARTBEAT, idle=self._idle)
-        except StreamError:
-            return
-        try:
-            chain = Chain(self.predictor.spec.chain, stream.info)
-        except ChannelError as error:
+            return Chain(self.predictor.spec.chain, stream.info)
+        except RtfeedbackError:
             stream.close()
-            self._event("refused", reason=str(error))
-            again = time.monotonic() + REFUSED
-            while time.monotonic() < again:
-                time.sleep(PULL)
-                self._idle()
-            return
-        assert self._line is not None  # it was opened before it was lost
-        self._line.reconnect(chain)
-        self._take(stream)
-        self._event("reconnect", source_id=stream.info.source_id)
+            raise
 
     def _take(self, stream: lsl.LSLStream) -> None:
         self._stream = stream
-        self._received = time.monotonic()
         self._intervals.clear()
-        self._state = "running"
+        self._heard = False
         info = stream.info
         self._log(f"stream={info.name} sfreq={info.sfreq:g} channels={len(info.channels)}")
 
-    def _lose(self, error: StreamError) -> None:
-        self._event("lost", reason=str(error))
-        for inlet in (self._stream, self._markers):
-            if inlet:
-                inlet.close()
-        self._stream = self._markers = None
+    def _reopen_stream(self) -> None:
+        """Wait for the lost EEG, telling that all is stale; a strange one is refused."""
+        assert self._line is not None  # it was opened before it was lost
+        try:
+            stream = lsl.find_stream(self.options.stream, timeout=inf, idle=self._idle)
+            self._line.reconnect(self._chain(stream))
+        except RtfeedbackError as error:
+            self._refuse(self.options.stream, error)
+            return
+        self._take(stream)
+        self._event("reconnect", stream=stream.info.name, source_id=stream.info.source_id)
+
+    def _reopen_markers(self, name: str) -> None:
+        """Wait for the lost markers while the EEG goes on."""
+        try:
+            self._markers = lsl.find_markers(name, timeout=inf, idle=self._idle)
+        except lsl.StreamLost:
+            raise  # the EEG's, while the markers were waited for
+        except StreamError as error:
+            self._refuse(name, error)
+            return
+        self._event("reconnect", stream=name)
+
+    def _refuse(self, name: str, error: RtfeedbackError) -> None:
+        if str(error) != self._refused:  # once, not each time that it is looked at
+            self._refused = str(error)
+            self._event("refused", stream=name, reason=str(error))
+        again = time.monotonic() + REFUSED
+        while time.monotonic() < again:
+            time.sleep(PULL)
+            self._idle()
+
+    def _lose_stream(self, error: lsl.StreamLost) -> None:
+        assert self._stream is not None
+        self._event("lost", stream=self.options.stream, reason=str(error))
+        self._stream.close()
+        self._stream = None
 
     # --- the loop ------------------------------------------------------------------
 
     def _step(self) -> None:
-        if self._stream is None:
-            self._reopen()
-            return
+        """Take what has come; where a stream is lost, until it is back."""
         try:
-            chunk = self._stream.pull(PULL)
-            self._take_markers()
+            if self._stream is None:
+                self._reopen_stream()
+            elif self.options.markers and self._markers is None:
+                self._reopen_markers(self.options.markers)
+            else:
+                self._idle()
         except lsl.StreamLost as error:
-            self._lose(error)
-            return
+            self._lose_stream(error)
+
+    def _idle(self) -> None:
+        """Take what has come, unless the run is over."""
+        if self._stopping or time.monotonic() > self._end:
+            raise Stopped
+        chunk = self._stream.pull(PULL) if self._stream else None
+        pulled = time.monotonic()
+        self._take_markers()
         if chunk is not None:
             self._predict(chunk)
+        self._tell_silence(pulled)
         self._watch()
 
     def _take_markers(self) -> None:
-        assert self._line is not None
-        for marker in self._markers.pull() if self._markers else ():
+        if self._markers is None or self._line is None:
+            return
+        try:
+            markers = self._markers.pull()
+        except lsl.StreamLost as error:
+            self._event("lost", stream=self._markers.name, reason=str(error))
+            self._markers.close()
+            self._markers = None
+            return
+        for marker in markers:
             volume = self._line.mark(marker)
             if volume is not None:
                 self._event("volume", volume=volume, onset=marker.stamp)
 
     def _predict(self, chunk: Chunk) -> None:
         assert self._line is not None
-        timeline = self._line.timeline
-        segment, lost = timeline.segment, timeline.lost
-        self._intervals = [*self._intervals[-31:], chunk.received - self._received]
-        self._received = chunk.received
-        self._state = "running"
+        # Samples that are not numbers are no EEG, however many of them come.
+        if np.isfinite(chunk.samples).all(axis=1).any():
+            self._hear(chunk.received)
         for window in self._line.push(chunk):
+            self._tell_gap()
             self._last = window
             began = time.perf_counter()
             prediction = self.predictor(window.data) if window.valid else None
             infer_ms = 1000 * (time.perf_counter() - began) if prediction else None
             self._publish(self.make.of_window(window, prediction, infer_ms))
-        if timeline.segment > max(segment, 0):
-            self._event("gap", segment=timeline.segment, lost=timeline.lost - lost)
+            self._watch()
+        self._tell_gap()
+
+    def _hear(self, received: float) -> None:
+        if self._heard and received - self._since < PAUSE:
+            self._intervals.append(received - self._since)
+        self._since = self._received = received
+        self._heard, self._state = True, "running"
+
+    def _tell_gap(self) -> None:
+        """Say that a segment began, before anything that comes from it."""
+        assert self._line is not None
+        timeline, (segment, lost) = self._line.timeline, self._told
+        if timeline.segment > segment:
+            self._told = timeline.segment, timeline.lost
+            if segment >= 0:
+                self._event("gap", segment=timeline.segment, lost=timeline.lost - lost)
+
+    def _tell_silence(self, now: float) -> None:
+        """Publish that all is stale, at once and then every period, while no EEG comes."""
+        if self._line is None:
+            return  # nothing is stale before it began
+        if self._state != "stale":
+            if self._stream and not self._silent(now - self._since):
+                return
+            self._state, self._stale = "stale", now
+        if now >= self._stale:
+            self._stale = _next(self._stale, self.period, now)
+            self._publish(self.make.stale(self._last, self._received))
+
+    def _silent(self, seconds: float) -> bool:
+        if seconds <= self.config.stream.stale:
+            return False
+        return not self._intervals or seconds > 2 * median_low(self._intervals)
 
     def _watch(self) -> None:
-        """Tell what time alone brings: staleness, the heartbeat, questions."""
+        """Tell that the run goes on, and answer a question."""
         now = time.monotonic()
-        usual = median(self._intervals) if self._intervals else 0.0
-        if now - self._received > max(self.config.stream.stale, 2 * usual):
-            if self._state != "stale":
-                self._state, self._stale = "stale", now
-            if now >= self._stale:
-                self._stale += self.period
-                self._publish(self.make.stale(self._last, self._received))
         if now >= self._heartbeat:
-            self._heartbeat = now + HEARTBEAT
+            self._heartbeat = _next(self._heartbeat, HEARTBEAT, now)
             self._send("status", self._status())
-        while (request := self.publisher.asked()) is not None:
+        request = self.publisher.asked()  # one at a time, so that EEG is never kept waiting
+        if request is not None:
             self.publisher.answer(self.control.answer(request))
-
-    def _idle(self) -> None:
-        if self._stopping:
-            raise Stopped
-        if self._line is None:
-            self._received = time.monotonic()  # nothing is stale before it began
-        self._watch()
 
     # --- telling -------------------------------------------------------------------
 
@@ -254,15 +314,21 @@ class Daemon:
             "state": self._state,
             "stream": self.options.stream,
             "seq": self.make.seq,
+            "markers": self._marker_state(),
             "samples_received": timeline.received if timeline else 0,
             "samples_lost": timeline.lost if timeline else 0,
             "segments": timeline.segment + 1 if timeline else 0,
-            "age_ms": 1000 * (time.monotonic() - self._received),
+            "age_ms": self._received and 1000 * (time.monotonic() - self._received),
             "recording": "lost" if self.folder.lost else "ok",
             "flags": list(self.make.flags),
             "checkpoint": self.predictor.checkpoint.hash,
             "publish_time": lsl.clock(),
         }
+
+    def _marker_state(self) -> str | None:
+        if self.options.markers is None:
+            return None
+        return "lost" if self._line and self._markers is None else "ok"
 
     def _event(self, kind: str, **facts: Any) -> None:
         message = {
@@ -274,7 +340,8 @@ class Daemon:
             "publish_time": lsl.clock(),
         }
         self._send("event", message)
-        self._log(" ".join([f"event={kind}", *(f"{k}={v}" for k, v in facts.items())]))
+        told = (f"{name}={json.dumps(fact)}" for name, fact in facts.items())
+        self._log(" ".join([f"event={kind}", *told]))
 
     def _mark(self, label: str) -> None:
         self._event("mark", label=label)
@@ -287,22 +354,22 @@ class Daemon:
         self.folder.log(f"{lsl.clock():.6f} {line}")
 
     def _say(self, line: str) -> None:
-        print(line, file=sys.stderr, flush=True)  # noqa: T201
+        with suppress(OSError):  # whoever read it is gone, or its disk is full
+            print(line, file=sys.stderr, flush=True)  # noqa: T201
         self._log(line)
 
     def _close(self) -> None:
         self._state = "stopped"
-        self._send("status", self._status())
-        timeline = self._line.timeline if self._line else None
-        self._say(
-            f"stopped after {self.make.seq} feedback messages;"
-            f" {timeline.received if timeline else 0} samples received,"
-            f" {timeline.lost if timeline else 0} lost"
-        )
+        status = self._status()
+        self._send("status", status)
+        self.publisher.close()
         for inlet in (self._stream, self._markers):
             if inlet:
                 inlet.close()
-        self.publisher.close()
+        self._say(
+            f"stopped after {self.make.seq} feedback messages;"
+            f" {status['samples_received']} samples received, {status['samples_lost']} lost"
+        )
         self.folder.close()
 
 
@@ -311,3 +378,8 @@ def _folder(options: RunOptions, config: RunConfig) -> SessionFolder:
     return SessionFolder(
         options.out, subject=session.subject, session=session.session, run=session.run
     )
+
+
+def _next(tick: float, period: float, now: float) -> float:
+    """Return the first of the ticks, a period apart, that is still to come."""
+    return tick + period * ((now - tick) // period + 1)

@@ -70,15 +70,15 @@ class FeedbackMaker:
             infer_ms=infer_ms,
         )
 
-    def stale(self, last: Window | None, received: float) -> Feedback:
+    def stale(self, last: Window | None, received: float | None) -> Feedback:
         """Return the message that says that no EEG comes.
 
         Parameters
         ----------
         last : Window or None
             The last that fell due.
-        received : float
-            Monotonic clock at which the last sample was received.
+        received : float or None
+            Monotonic clock at which the last sample was received, if one ever was.
         """
         return self._message(
             None,
@@ -89,7 +89,7 @@ class FeedbackMaker:
             segment=last.segment if last else None,
             sample=last.sample if last else None,
             due_time=None,
-            age=time.monotonic() - received,
+            age=None if received is None else time.monotonic() - received,
             infer_ms=None,
         )
 
@@ -104,7 +104,7 @@ class FeedbackMaker:
         segment: int | None,
         sample: int | None,
         due_time: float | None,
-        age: float,
+        age: float | None,
         infer_ms: float | None,
     ) -> Feedback:
         seq, self.seq = self.seq, self.seq + 1
@@ -124,7 +124,7 @@ class FeedbackMaker:
             sample=sample,
             due_time=due_time,
             publish_time=self._clock(),
-            age_ms=1000 * age,
+            age_ms=None if age is None else 1000 * age,
             infer_ms=infer_ms,
         )
 

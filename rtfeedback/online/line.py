@@ -14,6 +14,10 @@ from rtfeedback.ring import RingBuffer
 from rtfeedback.signals import Chunk, Float32, Float64, Int64, Marker, Window
 from rtfeedback.windows import Due, WindowSpec, due_of_marker, reached
 
+# A due window, the place of its newest sample in a block of outputs, and whether that
+# sample really is the nearest: the nearest may never have come, or have gone by.
+_Found = tuple[Due, int, bool]
+
 
 class Line:
     """Timeline, chain and ring in their order, and the windows that fall due.
@@ -85,6 +89,7 @@ class Line:
             if isinstance(self.volumes, CountedVolumes):
                 self.volumes.begin(start)
         if self.hop:  # hops that fell into the gap were told as stale
+            self._due = [due for due in self._due if due.volume is not None or due.end >= start]
             self._hops = max(self._hops, ceil((start - self._first_stamp) / self.hop) - 1)
 
     def _add_volume(self, volume: int, onset: float) -> None:
@@ -101,7 +106,7 @@ class Line:
             while (end := self._first_stamp + (self._hops + 1) * self.hop) <= ahead:
                 self._due.append(Due(end, end + self.spec.lead))
                 self._hops += 1
-        self._due.sort()
+        self._due.sort(key=lambda due: due.end)
 
     def _advance(self, piece: Piece, received: float) -> Iterator[Window]:
         features, index = self.chain.push(piece.samples)
@@ -117,20 +122,30 @@ class Line:
             done = i + 1
             yield self._window(due, piece, int(at[i]), there, received)
         self._push(features[done:], index[done:])
+        self._begin.last_output = float(stamps[-1])
 
-    def _due_in(self, stamps: Float64) -> list[tuple[Due, int, bool]]:
+    def _due_in(self, stamps: Float64) -> list[_Found]:
         """Take the windows that end in a block, with their newest sample's place in it.
 
-        The last says whether that sample is the nearest, or whether the nearest never
-        came or went by. A hop that is also a volume is one window, the volume's.
+        A hop that is also a volume is one window, the volume's.
         """
         ends = np.array([due.end for due in self._due])
-        newest, nearest = reached(stamps, ends, self.rate)
-        n_due = int(np.sum(newest < len(stamps)))
+        # Index 0 is the last output before the block: its time has gone by.
+        known = np.concatenate([[self._begin.last_output], stamps])
+        newest, nearest = reached(known, ends, self.rate)
+        n_due = int(np.sum(newest < len(known)))
         taken, self._due = self._due[:n_due], self._due[n_due:]
-        found = list(zip(taken, newest.tolist(), nearest.tolist(), strict=False))
-        volumes = {i for due, i, _ in found if due.volume is not None}
-        return [each for each in found if each[0].volume is not None or each[1] not in volumes]
+        places, nearest = np.maximum(newest - 1, 0), nearest & (newest > 0)
+        found = list(zip(taken, places.tolist(), nearest.tolist(), strict=False))
+        volumes = [each for each in found if each[0].volume is not None]
+        return [each for each in found if each in volumes or not self._is_any(each, volumes)]
+
+    def _is_any(self, hop: _Found, volumes: list[_Found]) -> bool:
+        """Tell whether a hop is also a volume: the same sample, and the same time."""
+        return any(
+            hop[1:] == volume[1:] and abs(hop[0].end - volume[0].end) < 1 / self.rate
+            for volume in volumes
+        )
 
     def _push(self, features: Float32, index: Int64) -> None:
         unsettled = int(np.searchsorted(index, self.chain.warm_up))
@@ -162,9 +177,10 @@ class Line:
 
 
 class _Beginning:
-    """Where the segment began: its first stamp, its first output, its samples so far."""
+    """Where the segment began: its stamp and first output; its last, its samples so far."""
 
     def __init__(self, stamp: float) -> None:
         self.stamp = stamp
         self.first_output = np.inf
+        self.last_output = -np.inf
         self.samples = 0

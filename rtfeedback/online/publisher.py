@@ -51,8 +51,8 @@ class Publisher:
         if not self._rep.poll(0):
             return None
         try:
-            request = json.loads(self._rep.recv())
-        except ValueError:
+            request = json.loads(b"".join(self._rep.recv_multipart()))
+        except (ValueError, RecursionError):
             return {"cmd": ""}
         return request if isinstance(request, dict) else {"cmd": ""}
 
@@ -96,4 +96,4 @@ def _parse(endpoint: str) -> tuple[str, int]:
             found="Only the loopback interface is bound, and two ports in a row are taken",
             do="Use tcp://127.0.0.1:PORT, with PORT from 1 to 65534",
         )
-    return match[1], int(match[2])
+    return match[1].replace("localhost", "127.0.0.1"), int(match[2])

@@ -43,14 +43,17 @@ class SessionFolder:
         self.run = run or _next_run(visit)
         self.path = visit / f"run-{self.run}"
         self.lost = False
-        if self.path.exists():
-            raise OutputError(
-                f"{self.path} is there already", do="Name another run, or leave it unnamed"
-            )
         try:
             self.path.mkdir(parents=True)
             self._messages = (self.path / "messages.jsonl").open("w", encoding="utf-8")
-            self._log = (self.path / "run.log").open("w", encoding="utf-8")
+            # A name out of a stream may hold what no encoding takes.
+            self._log = (self.path / "run.log").open(
+                "w", encoding="utf-8", errors="backslashreplace"
+            )
+        except FileExistsError as error:
+            raise OutputError(
+                f"{self.path} is there already", do="Name another run, or leave it unnamed"
+            ) from error
         except OSError as error:
             raise _unwritable(self.path, error) from error
 

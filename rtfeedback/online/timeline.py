@@ -114,7 +114,7 @@ class Timeline:
         return float(residual[0]) if self._start is None else self._last
 
     def _begin(self, samples: Float32, stamps: Float64, sample: int, jump: float) -> Piece:
-        lost = max(0, round(jump * self.sfreq)) if self._start is not None else 0
+        lost = round(jump * self.sfreq) if jump > self.gap else 0
         self.segment += 1
         self.lost += lost
         self._start, self._n, self._last = float(stamps[0]), 1, 0.0

@@ -1,0 +1,67 @@
+"""One tiny simulated dataset, its store and a ridge on it, made once and only read."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from offline.dataset import Store
+from offline.prepare import PrepareConfig, prepare
+from offline.simulate import SimulateConfig, simulate
+from offline.train import TrainConfig, train
+
+RUN = "sub-01_task-motorimagery_run-0{}"
+MASK = "derivatives/simulated/motor_mask.nii.gz"
+
+
+@pytest.fixture(scope="session")
+def bids(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a dataset of one subject: 4 runs of 40 volumes, 16 channels at 250 Hz."""
+    out = tmp_path_factory.mktemp("desk") / "bids"
+    simulate(out, SimulateConfig(subjects=1, runs=4, volumes=40, channels=16))
+    return out
+
+
+@pytest.fixture
+def bids_copy(bids: Path, tmp_path: Path) -> Path:
+    """Return a copy of its first two runs for a test to break: replace files, never edit."""
+    copy = tmp_path / "bids"
+    skip = shutil.ignore_patterns("*run-03*", "*run-04*")
+    shutil.copytree(bids, copy, copy_function=os.link, ignore=skip)
+    return copy
+
+
+@pytest.fixture(scope="session")
+def prepare_config() -> PrepareConfig:
+    """Return settings whose first target is the simulation's own region."""
+    return PrepareConfig.model_validate(
+        {"targets": [{"name": "motor", "mask": MASK}, {"name": "spheres", "radius": 12.0}]}
+    )
+
+
+@pytest.fixture(scope="session")
+def prepared(bids: Path, prepare_config: PrepareConfig) -> Path:
+    """Return the dataset's store."""
+    return prepare(bids, bids.parent / "prepared", prepare_config)
+
+
+@pytest.fixture
+def store(prepared: Path) -> Store:
+    """Return the dataset's store, opened."""
+    return Store(prepared)
+
+
+@pytest.fixture
+def store_copy(prepared: Path, tmp_path: Path) -> Store:
+    """Return a copy of the store for a test to break."""
+    return Store(Path(shutil.copytree(prepared, tmp_path / "prepared")))
+
+
+@pytest.fixture(scope="session")
+def ridge(prepared: Path) -> Path:
+    """Return the checkpoint of a ridge: trained on runs 1 and 2, run 4 is held out."""
+    train(Store(prepared), prepared.parent / "ridge", TrainConfig())
+    return prepared.parent / "ridge"

@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from offline.dataset import MANIFEST, Store, window_at
+from offline.evaluate import FIGURE, REPORT, evaluate, print_report
+from offline.metrics import pearson
+from rtfeedback.errors import DatasetError, OutputError
+from rtfeedback.predictor import Predictor
+
+TEST = "sub-01_task-motorimagery_run-04"
+
+
+@pytest.fixture
+def predictor(ridge: Path) -> Predictor:
+    return Predictor.load(ridge, "cpu")
+
+
+def strictly(text: str) -> Any:
+    """Read JSON that has no NaN and no infinity."""
+
+    def refuse(constant: str) -> None:
+        pytest.fail(f"{constant} in JSON")
+
+    return json.loads(text, parse_constant=refuse)
+
+
+def test_its_values_are_those_of_the_one_predictor(
+    predictor: Predictor, store: Store, tmp_path: Path
+) -> None:
+    report = evaluate(predictor, store, tmp_path / "out")
+    run, spec = store.runs[TEST], predictor.spec
+    examples = run.examples(spec.model.chain, spec.window)
+    (said,) = report["runs"]
+    assert said["name"] == TEST
+    assert said["volumes"] == examples.volumes.tolist()
+    features = run.features("tokens")
+    for i, end in enumerate(examples.ends):
+        roi = predictor(window_at(features, int(end), 40))["motor"]
+        assert (said["z"][i], said["predicted"][i]) == (roi.z, roi.raw)
+    assert said["measured"] == run.targets[examples.volumes, 0].tolist()
+    expected = pearson(np.array(said["measured"]), np.array(said["predicted"]))
+    assert said["r"] == pytest.approx(expected)
+
+
+def test_a_report_is_json_and_a_figure(
+    predictor: Predictor, store: Store, tmp_path: Path
+) -> None:
+    report = evaluate(predictor, store, tmp_path / "out")
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [FIGURE, REPORT]
+    written = strictly((tmp_path / "out" / REPORT).read_text(encoding="utf-8"))
+    assert written == json.loads(json.dumps(report))
+    assert written["checkpoint"] == predictor.checkpoint.hash
+    assert written["store"] == store.hash
+    assert written["split"]["test"] == [TEST]
+    assert (tmp_path / "out" / FIGURE).read_bytes().startswith(b"\x89PNG")
+
+
+def test_it_is_the_same_whenever_it_is_made(
+    predictor: Predictor, store: Store, tmp_path: Path
+) -> None:
+    a = evaluate(predictor, store, tmp_path / "a")
+    b = evaluate(predictor, store, tmp_path / "b")
+    a.pop("test_reads"), b.pop("test_reads")
+    assert a == b
+
+
+def test_every_reading_of_the_test_part_is_counted_and_printed(
+    predictor: Predictor, store_copy: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (store_copy.path / "test_reads.json").unlink(missing_ok=True)
+    for reads in (1, 2, 3):
+        report = evaluate(predictor, store_copy, tmp_path / str(reads))
+        assert report["test_reads"] == reads
+    print_report(report)
+    said = capsys.readouterr().out
+    assert "read 3 x" in said
+    assert TEST in said
+    assert "nan" not in said
+
+
+def test_a_reading_counts_though_the_report_cannot_be_written(
+    predictor: Predictor, store_copy: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (store_copy.path / "test_reads.json").unlink(missing_ok=True)
+
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("offline.evaluate.course_figure", fail)
+    with pytest.raises(OutputError, match="No space left"):
+        evaluate(predictor, store_copy, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    assert store_copy.count_test_read() == 2
+
+
+def test_the_store_of_another_checkpoint_is_refused(
+    predictor: Predictor, store_copy: Store, tmp_path: Path
+) -> None:
+    path = store_copy.path / MANIFEST
+    path.write_text(path.read_text().replace('"upstream": ""', '"upstream": "cleaned"'))
+    other = Store(store_copy.path)
+    with pytest.raises(DatasetError, match=rf"not trained on the store.*{other.hash[:12]}"):
+        evaluate(predictor, other, tmp_path / "out")
+    assert other.count_test_read() == Store(store_copy.path).count_test_read() - 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_held_out_run_too_short_for_one_window_is_refused(
+    predictor: Predictor, store_copy: Store, tmp_path: Path
+) -> None:
+    for name in ("tokens", "tokens_stamps"):
+        path = store_copy.path / TEST / f"{name}.npy"
+        np.save(path, np.load(path)[:30])
+    with pytest.raises(DatasetError, match=rf"{TEST} is too short for one window"):
+        evaluate(predictor, store_copy, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_report_is_never_written_over(
+    predictor: Predictor, store_copy: Store, tmp_path: Path
+) -> None:
+    evaluate(predictor, store_copy, tmp_path / "out")
+    before = (tmp_path / "out" / REPORT).read_bytes()
+    reads = store_copy.count_test_read()
+    with pytest.raises(OutputError, match="is there already"):
+        evaluate(predictor, store_copy, tmp_path / "out")
+    assert (tmp_path / "out" / REPORT).read_bytes() == before
+    assert store_copy.count_test_read() == reads + 1  # nor was the test part read
+
+
+def test_a_semi_synthetic_report_says_so_first(
+    predictor: Predictor, store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = evaluate(predictor, store, tmp_path / "out")
+    capsys.readouterr()
+    print_report({**report, "semi_synthetic": True})
+    assert "no claim of skill" in capsys.readouterr().out.splitlines()[0]

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from offline import fit_network
+from offline.dataset import Store
+from offline.train import TrainConfig, train
+from rtfeedback.checkpoint import Checkpoint, load_checkpoint
+from rtfeedback.errors import CheckpointError, ConfigError
+
+
+def eegnet(**fit: Any) -> TrainConfig:
+    """Return a recipe of a network that is quickly trained."""
+    return TrainConfig.model_validate(
+        {
+            "model": {"name": "eegnet", "length": 4.0, "f1": 2, "f2": 4},
+            "fit": {"epochs": 2, "batch": 16, **fit},
+        }
+    )
+
+
+def trained(store: Store, out: Path, config: TrainConfig) -> Checkpoint:
+    train(store, out, config)
+    return load_checkpoint(out)
+
+
+def weights(checkpoint: Checkpoint) -> dict[str, torch.Tensor]:
+    return checkpoint.model.state_dict()
+
+
+def test_the_same_seed_gives_the_same_network(store: Store, tmp_path: Path) -> None:
+    a = trained(store, tmp_path / "a", eegnet())
+    b = trained(store, tmp_path / "b", eegnet())
+    assert a.hash == b.hash
+    c = trained(store, tmp_path / "c", eegnet().model_copy(update={"seed": 1}))
+    assert not torch.equal(weights(a)["spatial.weight"], weights(c)["spatial.weight"])
+    assert a.spec.training.notes["epochs"] in (1, 2)
+
+
+def test_the_networks_spatial_filters_keep_their_norm(store: Store, tmp_path: Path) -> None:
+    network = weights(trained(store, tmp_path / "a", eegnet(learning_rate=0.05)))
+    assert network["spatial.weight"].norm(dim=1).max() <= 1.0 + 1e-5
+
+
+def test_the_weights_kept_are_those_of_the_best_epoch(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    losses = iter([0.9, 0.5, 0.7, 0.6])
+    kept: list[dict[str, torch.Tensor]] = []
+
+    def validate(model: torch.nn.Module, *_: object) -> tuple[float, float]:
+        kept.append({name: each.clone() for name, each in model.state_dict().items()})
+        return next(losses), 0.0
+
+    monkeypatch.setattr(fit_network, "_validate", validate)
+    best = trained(store, tmp_path / "a", eegnet(epochs=4, patience=2))
+    assert best.spec.training.notes["epochs"] == 2
+    assert all(torch.equal(weights(best)[name], kept[1][name]) for name in kept[1])
+
+
+def test_patience_ends_a_training_that_no_longer_improves(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    losses = iter([0.5, 0.6, 0.7])  # a fourth would raise
+    monkeypatch.setattr(fit_network, "_validate", lambda *_: (next(losses), 0.0))
+    spec = train(store, tmp_path / "a", eegnet(epochs=9, patience=2))
+    assert (spec.training.notes["epochs"], spec.training.notes["loss"]) == (1, 0.5)
+
+
+@pytest.mark.parametrize("validation", [0, 1])
+def test_a_training_that_diverges_is_refused(
+    store: Store, tmp_path: Path, validation: int
+) -> None:
+    values = eegnet(learning_rate=1e30).model_dump()
+    config = TrainConfig.model_validate({**values, "split": {"validation": validation}})
+    with pytest.raises((ConfigError, CheckpointError), match=r"diverged.*learning_rate"):
+        train(store, tmp_path / "a", config)
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,224 @@
+from __future__ import annotations
+
+import json
+import time
+from math import inf, nan, nextafter, pi
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rtfeedback.online.feedback import FeedbackMaker
+from rtfeedback.online.publisher import encode
+from rtfeedback.signals import SCHEMA, Feedback, Prediction, ROIPrediction, Window
+
+ROIS = ("motor", "visual")
+PERIOD = 2.0
+INVALID = ("warming_up", "gap", "late")
+NOW = 5000.0  # s of the monotonic clock
+
+
+class Clocks:
+    """The monotonic clock and LSL's, both in the test's hands."""
+
+    def __init__(self) -> None:
+        self.now = NOW
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def lsl(self) -> float:
+        return self.now + 98765.4321
+
+
+@pytest.fixture
+def clocks(monkeypatch: pytest.MonkeyPatch) -> Clocks:
+    clocks = Clocks()
+    monkeypatch.setattr(time, "monotonic", clocks.monotonic)
+    return clocks
+
+
+@pytest.fixture
+def make(clocks: Clocks) -> FeedbackMaker:
+    return FeedbackMaker(
+        session="01",
+        run="02",
+        checkpoint="abc",
+        rois=ROIS,
+        flags=("environment_assumed",),
+        period=PERIOD,
+        clock=clocks.lsl,
+    )
+
+
+def window_of(reason: str = "ok", volume: int | None = 7, received: float = NOW) -> Window:
+    return Window(
+        data=np.zeros((2, 3), dtype=np.float32),
+        valid=reason == "ok",
+        reason=reason,
+        volume=volume,
+        target_time=103.0,
+        due_time=98.0,
+        lsl_time=98.0001,
+        segment=1,
+        sample=24500,
+        received=received,
+    )
+
+
+def predicted(z: float = 0.5, raw: float = 1.25, sd: float | None = None) -> Prediction:
+    return {
+        "motor": ROIPrediction(raw=raw, z=z, sd=sd),
+        "visual": ROIPrediction(raw=-0.5, z=-1.5),
+    }
+
+
+def assert_says_nothing(feedback: Feedback, reason: str) -> None:
+    """Assert that nothing in a message can be taken for a prediction."""
+    assert (feedback.valid, feedback.value, feedback.reason) == (False, None, reason)
+    assert feedback.rois == dict.fromkeys(ROIS, ROIPrediction(raw=None, z=None, sd=None))
+
+
+def test_a_valid_window_says_its_prediction_and_where_it_is_from(make: FeedbackMaker) -> None:
+    told = make.of_window(window_of(), predicted(), 3.5)
+    assert (told.valid, told.reason, told.value) == (True, "ok", 0.5)
+    assert told.rois == predicted()
+    assert (told.schema, told.session, told.run, told.checkpoint) == (SCHEMA, "01", "02", "abc")
+    assert (told.volume, told.target_time, told.due_time) == (7, 103.0, 98.0)
+    assert (told.lsl_time, told.segment, told.sample) == (98.0001, 1, 24500)
+    assert (told.flags, told.block, told.infer_ms) == (("environment_assumed",), None, 3.5)
+
+
+@pytest.mark.parametrize("reason", INVALID)
+@pytest.mark.parametrize("prediction", [None, predicted()])
+def test_an_invalid_window_has_no_value_and_no_number_in_any_roi(
+    make: FeedbackMaker, reason: str, prediction: Prediction | None
+) -> None:
+    told = make.of_window(window_of(reason), prediction, None)
+    assert_says_nothing(told, reason)
+    assert (told.volume, told.sample, told.segment) == (7, 24500, 1)
+
+
+@pytest.mark.parametrize("bad", [nan, inf, -inf])
+@pytest.mark.parametrize("where", ["z", "raw", "sd"])
+def test_a_prediction_that_is_not_finite_is_not_valid(
+    make: FeedbackMaker, bad: float, where: str
+) -> None:
+    told = make.of_window(window_of(), predicted(**{where: bad}), 3.5)
+    assert_says_nothing(told, "not_finite")
+    other = {**predicted(), "visual": ROIPrediction(raw=bad, z=0.0)}
+    assert_says_nothing(make.of_window(window_of(), other, 3.5), "not_finite")
+
+
+@pytest.mark.parametrize(
+    ("age", "late"), [(0.0, False), (0.1, False), (PERIOD, False), (2.001, True), (1e6, True)]
+)
+def test_a_window_told_more_than_a_period_after_its_eeg_came_is_late(
+    make: FeedbackMaker, clocks: Clocks, age: float, late: bool
+) -> None:
+    clocks.now = NOW + age
+    told = make.of_window(window_of(), predicted(), 3.5)
+    assert told.age_ms == pytest.approx(1000 * age)
+    if late:
+        assert_says_nothing(told, "late")
+    else:
+        assert (told.valid, told.value) == (True, 0.5)
+
+
+def test_an_invalid_window_keeps_its_reason_however_old(
+    make: FeedbackMaker, clocks: Clocks
+) -> None:
+    clocks.now += 100
+    assert_says_nothing(make.of_window(window_of("gap"), None, None), "gap")
+
+
+def test_the_wall_clock_has_no_say(
+    make: FeedbackMaker, clocks: Clocks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(time, "time", lambda: 0.0)
+    told = make.of_window(window_of(), predicted(), None)
+    assert told.valid
+    assert told.publish_time == clocks.lsl()
+
+
+def test_the_value_is_the_first_roi_of_the_checkpoint(make: FeedbackMaker) -> None:
+    assert make.of_window(window_of(), predicted(z=-2.25), None).value == -2.25
+
+
+def test_a_hop_is_told_without_a_volume(make: FeedbackMaker) -> None:
+    told = make.of_window(window_of(volume=None), predicted(), None)
+    assert (told.volume, told.valid) == (None, True)
+
+
+def test_no_eeg_is_told_as_stale_with_the_last_window_and_the_age(
+    make: FeedbackMaker, clocks: Clocks
+) -> None:
+    clocks.now = NOW + 1.5
+    told = make.stale(window_of(), NOW)
+    assert_says_nothing(told, "stale")
+    assert (told.volume, told.target_time, told.due_time) == (None, None, None)
+    assert (told.lsl_time, told.segment, told.sample) == (98.0001, 1, 24500)
+    assert told.age_ms == pytest.approx(1500)
+    assert told.infer_ms is None
+    assert told.publish_time == clocks.lsl()
+
+
+def test_stale_before_the_first_window_knows_nothing(make: FeedbackMaker) -> None:
+    told = make.stale(None, NOW)
+    assert_says_nothing(told, "stale")
+    assert (told.lsl_time, told.segment, told.sample) == (None, None, None)
+
+
+@settings(deadline=None, derandomize=True, max_examples=30)
+@given(kinds=st.lists(st.sampled_from(["ok", "stale", "nan", *INVALID]), max_size=30))
+def test_messages_are_numbered_from_0_without_holes(kinds: list[str]) -> None:
+    make = FeedbackMaker(
+        session="01",
+        run="01",
+        checkpoint="",
+        rois=ROIS,
+        flags=(),
+        period=1e9,
+        clock=lambda: 0.0,
+    )
+    told = []
+    for kind in kinds:
+        if kind == "stale":
+            told.append(make.stale(None, 0.0))
+        elif kind == "nan":
+            told.append(make.of_window(window_of(), predicted(z=nan), 1.0))
+        else:
+            told.append(make.of_window(window_of(kind), predicted(), 1.0))
+    assert [feedback.seq for feedback in told] == [*range(len(kinds))]
+    assert make.seq == len(kinds)
+    for feedback in told:
+        assert feedback.valid == (feedback.reason == "ok") == (feedback.value is not None)
+        assert json.loads(encode(feedback.message()))["seq"] == feedback.seq
+
+
+@pytest.mark.parametrize(
+    "number",
+    [0.1, 1 / 3, pi * 1e-9, -1e300, 5e-300, nextafter(1.0, 2.0), float(np.float32(0.1))],
+)
+def test_numbers_go_through_json_without_a_bit_changed(
+    make: FeedbackMaker, number: float
+) -> None:
+    told = make.of_window(window_of(), predicted(z=number, raw=-number), number)
+    back = json.loads(encode(told.message()))
+    assert back["value"] == back["rois"]["motor"]["z"] == back["infer_ms"] == number
+    assert back["rois"]["motor"] == {"raw": -number, "z": number, "sd": None}
+    assert (back["publish_time"], back["lsl_time"]) == (told.publish_time, told.lsl_time)
+
+
+@pytest.mark.parametrize("bad", [nan, inf, -inf])
+def test_no_nan_can_be_published(bad: float) -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        encode({"value": bad})
+
+
+def test_a_message_has_every_field_and_plain_types(make: FeedbackMaker) -> None:
+    for told in (make.of_window(window_of(), predicted(), 1.0), make.stale(None, NOW)):
+        message = told.message()
+        assert json.loads(encode(message)) == {**message, "flags": list(told.flags)}
+        assert set(message) == set(Feedback.__dataclass_fields__)

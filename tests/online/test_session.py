@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import errno
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rtfeedback.checkpoint import load_checkpoint
+from rtfeedback.errors import OutputError
+from rtfeedback.online.session import SessionFolder
+from rtfeedback.predictor import Predictor
+from tests.lab import Lab, checkpoint_spec, make_recording, save_model
+
+
+@pytest.fixture(scope="module")
+def predictor(tmp_path_factory: pytest.TempPathFactory) -> Predictor:
+    return save_model(tmp_path_factory.mktemp("model") / "ridge", checkpoint_spec())
+
+
+def session(root: Path, run: str | None = None) -> SessionFolder:
+    folder = SessionFolder(root, subject="02", session="pre", run=run)
+    folder.close()
+    return folder
+
+
+class Full:
+    """A file on a disk that is full from some line on."""
+
+    def __init__(self, file: Any, lines: int) -> None:
+        self._file, self._left = file, lines
+
+    def write(self, text: str) -> int:
+        self._left -= 1
+        if self._left < 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return int(self._file.write(text))
+
+    def flush(self) -> None:
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+# ------------------------------------------------------------------ where it lies
+
+
+def test_runs_are_numbered_on(tmp_path: Path) -> None:
+    paths = [session(tmp_path).path for _ in range(3)]
+    assert paths == [tmp_path / "sub-02" / "ses-pre" / f"run-{n}" for n in ("01", "02", "03")]
+
+
+def test_the_next_number_follows_the_highest_and_passes_over_names(tmp_path: Path) -> None:
+    session(tmp_path, "07")
+    session(tmp_path, "rest")
+    assert session(tmp_path).run == "08"
+    (tmp_path / "sub-02" / "ses-pre" / "run-99").mkdir()
+    assert session(tmp_path).run == "100"
+
+
+def test_a_run_that_is_there_already_is_refused_and_kept(tmp_path: Path) -> None:
+    there = session(tmp_path, "01").path / "messages.jsonl"
+    there.write_text("kept")
+    with pytest.raises(OutputError, match=r"is there already\. Name another run"):
+        session(tmp_path, "01")
+    assert there.read_text() == "kept"
+
+
+@pytest.mark.parametrize("blocked", ["sessions", "sessions/sub-02", "sessions/sub-02/ses-pre"])
+def test_a_file_in_place_of_a_folder_is_refused(tmp_path: Path, blocked: str) -> None:
+    (tmp_path / blocked).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / blocked).touch()
+    with pytest.raises(OutputError, match=r"cannot be written\. Not a directory"):
+        session(tmp_path / "sessions")
+
+
+def test_a_link_to_nowhere_in_place_of_the_run_is_refused(tmp_path: Path) -> None:
+    visit = session(tmp_path).path.parent
+    (visit / "run-02").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(OutputError, match="is there already"):
+        session(tmp_path, "02")
+
+
+# ------------------------------------------------------------------ what lies there
+
+
+def test_a_run_is_locked_with_its_config_and_a_copy_of_its_checkpoint(
+    tmp_path: Path, predictor: Predictor, free_port: int
+) -> None:
+    with Lab(tmp_path, predictor, free_port, hop=0.5, stream={"gap": 0.1}) as lab:
+        locked = json.loads((lab.folder / "run.json").read_text())
+        options = locked["options"]
+        assert options["run"]["hop"] == 0.5
+        assert options["run"]["stream"] == lab.name
+        assert options["run"]["out"] == str(tmp_path)
+        assert options["config"]["stream"]["gap"] == 0.1
+        assert set(locked["versions"]) >= {"rtfeedback", "torch", "pylsl"}
+        copied = load_checkpoint(lab.folder / "checkpoint")
+    assert copied.hash == predictor.checkpoint.hash
+    assert copied.spec == predictor.spec
+
+
+def test_what_no_encoding_takes_still_goes_into_the_record(tmp_path: Path) -> None:
+    folder = SessionFolder(tmp_path, subject="01", session="01", run=None)
+    folder.log("stream=\ud800")
+    folder.message("event", {"label": "\ud800"})
+    folder.close()
+    assert not folder.lost
+    assert (folder.path / "run.log").read_text() == "stream=\\ud800\n"
+    line = json.loads((folder.path / "messages.jsonl").read_text())
+    assert line == {"topic": "event", "label": "\ud800"}
+
+
+def test_a_line_is_on_disk_as_soon_as_it_was_written(tmp_path: Path) -> None:
+    folder = SessionFolder(tmp_path, subject="01", session="01", run=None)
+    folder.message("status", {"state": "running"})
+    assert '"running"' in (folder.path / "messages.jsonl").read_text()
+    folder.close()
+
+
+# ------------------------------------------------------------------ a full disk
+
+
+def test_a_run_whose_disk_is_full_goes_on_and_says_so(
+    tmp_path: Path, predictor: Predictor, free_port: int
+) -> None:
+    recording = make_recording(12)
+    with Lab(tmp_path, predictor, free_port) as lab:
+        outlet = lab.connect()
+        folder = lab.daemon.folder
+        folder._messages = Full(folder._messages, lines=2)  # type: ignore[assignment]
+        lab.play(recording, outlet)
+        lab.until(lambda: lab.of("feedback", volume=11))
+        assert lab.ask("status")["status"]["recording"] == "lost"
+        lab.until(lambda: lab.of("status", recording="lost"))
+    assert lab.error is None
+    assert lab.of("status")[0]["recording"] == "ok"
+    assert lab.of("status")[-1]["recording"] == "lost"
+    volumes = [m["volume"] for m in lab.of("feedback") if m["volume"] is not None]
+    assert volumes == list(range(12))
+
+
+def test_a_disk_that_is_full_at_the_end_is_no_crash(tmp_path: Path) -> None:
+    folder = SessionFolder(tmp_path, subject="01", session="01", run=None)
+
+    class Unflushed(Full):
+        def close(self) -> None:
+            super().close()
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    folder._log = Unflushed(folder._log, lines=0)  # type: ignore[assignment]
+    folder.close()
+    assert folder.lost
+
+
+def test_a_disk_that_is_full_at_the_start_is_refused(
+    tmp_path: Path, predictor: Predictor, free_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("shutil.copytree", full)
+    for _ in range(2):  # and the ports are free again
+        with pytest.raises(OutputError, match=r"No space left on device\. .* free some space"):
+            Lab(tmp_path, predictor, free_port)
