@@ -85,7 +85,7 @@ def run_demo(out: Path, *, eeg: tuple[Path, ...], quick: bool, seed: int) -> boo
     bool
         Whether every online value is identical and no sample was lost.
     """
-    if out.exists() and any(out.iterdir()):
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise OutputError(f"{out} is there already", do="Name a new folder with --out")
     began = time.monotonic()
     sizes = {"subjects": 1, "runs": 2, "volumes": 40} if quick else {}

@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import jsonschema
 import numpy as np
@@ -19,7 +19,7 @@ import zmq
 from offline.dataset import window_at
 from offline.prepare import through_chain
 from offline.recordings import Recording
-from rtfeedback.chain import ChainConfig, ChainSpec
+from rtfeedback.chain import Chain, ChainConfig, ChainSpec
 from rtfeedback.chain.spec import BandPowerConfig
 from rtfeedback.checkpoint import CheckpointSpec, Target, Training, save_checkpoint
 from rtfeedback.client import FeedbackClient
@@ -36,6 +36,7 @@ WAIT = 20.0  # s that anything may take before a test fails
 RATE = 250.0
 TR = 1.0  # s
 CHANNELS = ("Fp1", "C3", "Cz", "C4", "Pz")
+STALE = {"stale": 0.2}  # s, so that a test need not wait for half a second
 TOPICS = ("feedback", "status", "event")
 SCHEMA = json.loads((ROOT / "docs" / "feedback.schema.json").read_text(encoding="utf-8"))
 validator = jsonschema.Draft202012Validator(SCHEMA)
@@ -91,6 +92,18 @@ def make_recording(seconds: float, *, first: float = 0.4, seed: int = 3) -> Reco
     return Recording(stream_info(), samples.astype(np.float32), markers)
 
 
+def settled(predictor: Predictor, seconds: float = 0.0) -> float:
+    """Return the seconds from a segment's first sample until windows are whole."""
+    chain = Chain(predictor.spec.chain, stream_info())
+    return chain.warm_up / RATE + predictor.spec.window.length + 1.0 + seconds
+
+
+def noise(seconds: float, seed: int = 5) -> Float32:
+    n_times = round(seconds * RATE)
+    samples = np.random.default_rng(seed).normal(0, 20, (n_times, len(CHANNELS)))
+    return samples.astype(np.float32)
+
+
 def desk_values(
     predictor: Predictor, recording: Recording, onsets: Sequence[float]
 ) -> dict[int, dict[str, Any]]:
@@ -111,6 +124,12 @@ def desk_values(
                 name: {"raw": roi.raw, "z": roi.z, "sd": roi.sd} for name, roi in found.items()
             }
     return values
+
+
+class Start(Protocol):
+    """Starts a lab, which ends with the test."""
+
+    def __call__(self, **how: Any) -> Lab: ...
 
 
 class Lab:

@@ -12,7 +12,7 @@ from rtfeedback.chain.filters import band_filter
 from rtfeedback.chain.pick import Pick
 from rtfeedback.chain.reference import Reference
 from rtfeedback.chain.spec import ChainSpec
-from rtfeedback.signals import Float32, Int64, StreamInfo
+from rtfeedback.signals import Bool, Float32, Int64, StreamInfo
 
 
 class Chain:
@@ -49,6 +49,11 @@ class Chain:
         if self._power:  # a token is settled once every sample in it is
             samples += self._power.n_fft * self.spec.factor
         return ceil(samples)
+
+    def usable(self, samples: Float32) -> Bool:
+        """Return which samples are numbers in every channel that is used, shape (n_times,)."""
+        used = samples.take(self._pick.columns, axis=1)
+        return np.atleast_1d(np.isfinite(used).all(axis=1))
 
     def reset(self) -> None:
         """Forget the past; the next sample begins a segment and the warm-up."""

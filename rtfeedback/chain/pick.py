@@ -7,7 +7,7 @@ import numpy as np
 from rtfeedback.chain.spec import ChainSpec
 from rtfeedback.channels import canonical, scale_to_volts
 from rtfeedback.errors import ChannelError
-from rtfeedback.signals import Float32, Float64, StreamInfo
+from rtfeedback.signals import Float32, Float64, Int64, StreamInfo
 
 
 class Pick:
@@ -27,7 +27,7 @@ class Pick:
         wanted = [*spec.channels]
         if spec.config.reference not in ("average", "recorded", *spec.channels):
             wanted.append(spec.config.reference)
-        self.columns = np.array(_columns(wanted, info), dtype=np.intp)
+        self.columns: Int64 = np.array(_columns(wanted, info), dtype=np.int64)
         self.scales = np.array([scale_to_volts(info.units[i]) for i in self.columns])
 
     def __call__(self, samples: Float32) -> Float64:

@@ -54,7 +54,8 @@ class ChainConfig(Config):
     """Mains frequencies in hertz to take out, each with a quality factor of 30."""
     max_rate: Positive = 125.0
     """The output rate is the highest one not above this that divides the stream's
-    rate by a whole number: 250 Hz gives 125 Hz, 160 Hz gives 80 Hz."""
+    rate by a whole number: 250 Hz gives 125 Hz, 160 Hz gives 80 Hz. The filter before it
+    passes frequencies up to some 0.35 of the output rate, and none above half of it."""
     band_power: BandPowerConfig | None = None
     """With this section the chain ends in band-power tokens, without it in samples."""
 
@@ -78,6 +79,12 @@ class ChainSpec(Config):
     """Rate of the stream in hertz."""
     recorded_reference: str = ""
     """Reference of the recording, where it was stated."""
+
+    @model_validator(mode="after")
+    def _names_are_distinct(self) -> ChainSpec:
+        if len(set(self.channels)) < len(self.channels):
+            raise ValueError("A channel is named twice")
+        return self
 
     @model_validator(mode="after")
     def _fits_the_rate(self) -> ChainSpec:

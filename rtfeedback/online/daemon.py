@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import sys
 import time
-from collections import deque
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import asdict
 from math import inf
-from statistics import median_low
 from typing import Any
-
-import numpy as np
 
 from rtfeedback.chain import Chain
 from rtfeedback.errors import RtfeedbackError, StreamError
@@ -23,14 +17,15 @@ from rtfeedback.online.line import Line
 from rtfeedback.online.publisher import Publisher
 from rtfeedback.online.session import SessionFolder
 from rtfeedback.online.settings import RunConfig, RunOptions, run_flags
+from rtfeedback.online.silence import Silence, next_tick
+from rtfeedback.online.telling import Telling
 from rtfeedback.online.trclock import CountedVolumes, TRClock
 from rtfeedback.predictor import Predictor
-from rtfeedback.signals import SCHEMA, Chunk, Feedback, Window
+from rtfeedback.signals import Chunk, Window
 
 HEARTBEAT = 1.0  # s between status messages, whatever happens
 PULL = 0.02  # s that a pull may wait, so that nothing else waits longer
 REFUSED = 1.0  # s before a stream that was refused is looked at again
-PAUSE = 2.0  # s between two chunks that no amplifier takes: longer is not its habit
 
 
 class Stopped(Exception):  # noqa: N818 (an order, not an error)
@@ -62,13 +57,15 @@ class Daemon:
         with ExitStack() as undo:
             self.publisher = Publisher(options.endpoint)
             undo.callback(self.publisher.close)
-            self.folder = _folder(options, config)
+            where = config.session.model_dump(exclude={"environment"})
+            self.folder = SessionFolder(options.out, **where)
             undo.callback(self.folder.close)
             self.folder.lock(
                 {"run": asdict(options), "config": config.model_dump(mode="json")},
                 predictor.checkpoint.path,
             )
             undo.pop_all()
+        self.tell = Telling(self.publisher, self.folder)
         self.make = FeedbackMaker(
             session=self.folder.session,
             run=self.folder.run,
@@ -79,9 +76,9 @@ class Daemon:
             clock=lsl.clock,
         )
         self.control = Control(
-            status=self._status,
-            last=lambda: self._last_message,
-            mark=self._mark,
+            status=lambda: self.tell.message(self._status()),
+            last=lambda: self.tell.last,
+            mark=lambda label: self.tell.event("mark", label=label),
             stop=self.stop,
         )
         self._line: Line | None = None
@@ -90,11 +87,8 @@ class Daemon:
         self._state = "starting"
         self._stopping, self._end = False, inf
         self._last: Window | None = None
-        self._last_message: dict[str, Any] | None = None
-        self._received: float | None = None  # monotonic clock, of the newest EEG
-        self._since = self._stale = self._heartbeat = time.monotonic()
-        self._intervals: deque[float] = deque(maxlen=32)
-        self._heard = False  # whether this stream has sent anything yet
+        self._silence = Silence(config.stream.stale, self.period)
+        self._heartbeat = time.monotonic()
         self._told = (-1, 0)  # the segment, and the samples lost by then
         self._refused = ""
 
@@ -113,7 +107,7 @@ class Daemon:
         try:
             self.predictor.warm_up()
             self._open()
-            self._say(f"READY session={self.folder.path} publish={self.publisher.endpoint}")
+            self.tell.say(f"READY session={self.folder.path} publish={self.publisher.endpoint}")
             self._end = time.monotonic() + (self.options.duration or inf)
             while True:
                 self._step()
@@ -127,11 +121,10 @@ class Daemon:
     def _open(self) -> None:
         self._state = "waiting"
         wait, options = self.config.stream.wait, self.options
-        self._say(f"waiting up to {wait:g} s for the stream '{options.stream}'")
+        self.tell.say(f"waiting up to {wait:g} s for the stream '{options.stream}'")
         if options.markers:  # first, so that no marker of the EEG's first samples is lost
             self._markers = lsl.find_markers(options.markers, timeout=wait, idle=self._idle)
         stream = lsl.find_stream(options.stream, timeout=wait, idle=self._idle)
-        self._since = time.monotonic()
         labels = self.config.stream.volume_labels
         self._line = Line(
             self._chain(stream),
@@ -151,11 +144,10 @@ class Daemon:
             raise
 
     def _take(self, stream: lsl.LSLStream) -> None:
-        self._stream = stream
-        self._intervals.clear()
-        self._heard = False
+        self._stream, self._refused = stream, ""
+        self._silence.open(time.monotonic())
         info = stream.info
-        self._log(f"stream={info.name} sfreq={info.sfreq:g} channels={len(info.channels)}")
+        self.tell.log(f"stream={info.name} sfreq={info.sfreq:g} channels={len(info.channels)}")
 
     def _reopen_stream(self) -> None:
         """Wait for the lost EEG, telling that all is stale; a strange one is refused."""
@@ -167,7 +159,7 @@ class Daemon:
             self._refuse(self.options.stream, error)
             return
         self._take(stream)
-        self._event("reconnect", stream=stream.info.name, source_id=stream.info.source_id)
+        self.tell.event("reconnect", stream=stream.info.name, source_id=stream.info.source_id)
 
     def _reopen_markers(self, name: str) -> None:
         """Wait for the lost markers while the EEG goes on."""
@@ -178,12 +170,12 @@ class Daemon:
         except StreamError as error:
             self._refuse(name, error)
             return
-        self._event("reconnect", stream=name)
+        self.tell.event("reconnect", stream=name)
 
     def _refuse(self, name: str, error: RtfeedbackError) -> None:
         if str(error) != self._refused:  # once, not each time that it is looked at
             self._refused = str(error)
-            self._event("refused", stream=name, reason=str(error))
+            self.tell.event("refused", stream=name, reason=str(error))
         again = time.monotonic() + REFUSED
         while time.monotonic() < again:
             time.sleep(PULL)
@@ -191,7 +183,7 @@ class Daemon:
 
     def _lose_stream(self, error: lsl.StreamLost) -> None:
         assert self._stream is not None
-        self._event("lost", stream=self.options.stream, reason=str(error))
+        self.tell.event("lost", stream=self.options.stream, reason=str(error))
         self._stream.close()
         self._stream = None
 
@@ -227,35 +219,30 @@ class Daemon:
         try:
             markers = self._markers.pull()
         except lsl.StreamLost as error:
-            self._event("lost", stream=self._markers.name, reason=str(error))
+            self.tell.event("lost", stream=self._markers.name, reason=str(error))
             self._markers.close()
             self._markers = None
             return
         for marker in markers:
             volume = self._line.mark(marker)
             if volume is not None:
-                self._event("volume", volume=volume, onset=marker.stamp)
+                self.tell.event("volume", volume=volume, onset=marker.stamp)
 
     def _predict(self, chunk: Chunk) -> None:
         assert self._line is not None
-        # Samples that are not numbers are no EEG, however many of them come.
-        if np.isfinite(chunk.samples).all(axis=1).any():
-            self._hear(chunk.received)
-        for window in self._line.push(chunk):
+        windows = self._line.push(chunk)
+        if self._line.hears:
+            self._silence.hear(chunk.received)
+            self._state = "running"
+        for window in windows:
             self._tell_gap()
             self._last = window
             began = time.perf_counter()
             prediction = self.predictor(window.data) if window.valid else None
             infer_ms = 1000 * (time.perf_counter() - began) if prediction else None
-            self._publish(self.make.of_window(window, prediction, infer_ms))
+            self.tell.feedback(self.make.of_window(window, prediction, infer_ms))
             self._watch()
         self._tell_gap()
-
-    def _hear(self, received: float) -> None:
-        if self._heard and received - self._since < PAUSE:
-            self._intervals.append(received - self._since)
-        self._since = self._received = received
-        self._heard, self._state = True, "running"
 
     def _tell_gap(self) -> None:
         """Say that a segment began, before anything that comes from it."""
@@ -264,53 +251,32 @@ class Daemon:
         if timeline.segment > segment:
             self._told = timeline.segment, timeline.lost
             if segment >= 0:
-                self._event("gap", segment=timeline.segment, lost=timeline.lost - lost)
+                self.tell.event("gap", segment=timeline.segment, lost=timeline.lost - lost)
 
     def _tell_silence(self, now: float) -> None:
         """Publish that all is stale, at once and then every period, while no EEG comes."""
         if self._line is None:
             return  # nothing is stale before it began
-        if self._state != "stale":
-            if self._stream and not self._silent(now - self._since):
-                return
-            self._state, self._stale = "stale", now
-        if now >= self._stale:
-            self._stale = _next(self._stale, self.period, now)
-            self._publish(self.make.stale(self._last, self._received))
-
-    def _silent(self, seconds: float) -> bool:
-        if seconds <= self.config.stream.stale:
-            return False
-        return not self._intervals or seconds > 2 * median_low(self._intervals)
+        if self._silence.tells(now, gone=self._stream is None):
+            self._state = "stale"
+            self.tell.feedback(self.make.stale(self._last, self._silence.heard))
 
     def _watch(self) -> None:
         """Tell that the run goes on, and answer a question."""
         now = time.monotonic()
         if now >= self._heartbeat:
-            self._heartbeat = _next(self._heartbeat, HEARTBEAT, now)
-            self._send("status", self._status())
+            self._heartbeat = next_tick(self._heartbeat, HEARTBEAT, now)
+            self.tell.status(self._status())
         request = self.publisher.asked()  # one at a time, so that EEG is never kept waiting
         if request is not None:
             self.publisher.answer(self.control.answer(request))
 
-    # --- telling -------------------------------------------------------------------
-
-    def _publish(self, feedback: Feedback) -> None:
-        self._last_message = feedback.message()
-        self._send("feedback", self._last_message)
-        value = "null" if feedback.value is None else f"{feedback.value:.3f}"
-        self._log(
-            f"seq={feedback.seq} volume={feedback.volume} value={value}"
-            f" reason={feedback.reason} age_ms={feedback.age_ms or 0:.1f}"
-            f" infer_ms={feedback.infer_ms or 0:.1f}"
-        )
-
     def _status(self) -> dict[str, Any]:
         timeline = self._line.timeline if self._line else None
+        volumes = self._line.volumes if self._line else None
+        clock = volumes if isinstance(volumes, TRClock) else None
+        heard = self._silence.heard
         return {
-            "schema": SCHEMA,
-            "session": self.folder.session,
-            "run": self.folder.run,
             "state": self._state,
             "stream": self.options.stream,
             "seq": self.make.seq,
@@ -318,11 +284,12 @@ class Daemon:
             "samples_received": timeline.received if timeline else 0,
             "samples_lost": timeline.lost if timeline else 0,
             "segments": timeline.segment + 1 if timeline else 0,
-            "age_ms": self._received and 1000 * (time.monotonic() - self._received),
+            "volumes_doubled": clock.doubled if clock else 0,
+            "volumes_missing": clock.missing if clock else 0,
+            "age_ms": None if heard is None else 1000 * (time.monotonic() - heard),
             "recording": "lost" if self.folder.lost else "ok",
             "flags": list(self.make.flags),
             "checkpoint": self.predictor.checkpoint.hash,
-            "publish_time": lsl.clock(),
         }
 
     def _marker_state(self) -> str | None:
@@ -330,56 +297,16 @@ class Daemon:
             return None
         return "lost" if self._line and self._markers is None else "ok"
 
-    def _event(self, kind: str, **facts: Any) -> None:
-        message = {
-            "schema": SCHEMA,
-            "session": self.folder.session,
-            "run": self.folder.run,
-            "event": kind,
-            **facts,
-            "publish_time": lsl.clock(),
-        }
-        self._send("event", message)
-        told = (f"{name}={json.dumps(fact)}" for name, fact in facts.items())
-        self._log(" ".join([f"event={kind}", *told]))
-
-    def _mark(self, label: str) -> None:
-        self._event("mark", label=label)
-
-    def _send(self, topic: str, message: dict[str, Any]) -> None:
-        self.publisher.send(topic, message)
-        self.folder.message(topic, message)
-
-    def _log(self, line: str) -> None:
-        self.folder.log(f"{lsl.clock():.6f} {line}")
-
-    def _say(self, line: str) -> None:
-        with suppress(OSError):  # whoever read it is gone, or its disk is full
-            print(line, file=sys.stderr, flush=True)  # noqa: T201
-        self._log(line)
-
     def _close(self) -> None:
         self._state = "stopped"
         status = self._status()
-        self._send("status", status)
+        self.tell.status(status)
         self.publisher.close()
         for inlet in (self._stream, self._markers):
             if inlet:
                 inlet.close()
-        self._say(
+        self.tell.say(
             f"stopped after {self.make.seq} feedback messages;"
             f" {status['samples_received']} samples received, {status['samples_lost']} lost"
         )
         self.folder.close()
-
-
-def _folder(options: RunOptions, config: RunConfig) -> SessionFolder:
-    session = config.session
-    return SessionFolder(
-        options.out, subject=session.subject, session=session.session, run=session.run
-    )
-
-
-def _next(tick: float, period: float, now: float) -> float:
-    """Return the first of the ticks, a period apart, that is still to come."""
-    return tick + period * ((now - tick) // period + 1)

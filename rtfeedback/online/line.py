@@ -11,12 +11,14 @@ from rtfeedback.chain import Chain
 from rtfeedback.online.timeline import GAP, Piece, Timeline
 from rtfeedback.online.trclock import CountedVolumes, TRClock
 from rtfeedback.ring import RingBuffer
-from rtfeedback.signals import Chunk, Float32, Float64, Int64, Marker, Window
+from rtfeedback.signals import Bool, Chunk, Float32, Float64, Int64, Marker, Window
 from rtfeedback.windows import Due, WindowSpec, due_of_marker, reached
 
 # A due window, the place of its newest sample in a block of outputs, and whether that
 # sample really is the nearest: the nearest may never have come, or have gone by.
 _Found = tuple[Due, int, bool]
+
+CLOCK_SET = 3600.0  # s: a jump ahead by more is no gap in the EEG, as is any jump back
 
 
 class Line:
@@ -33,6 +35,11 @@ class Line:
         Seconds between windows that belong to no volume.
     gap : float
         A jump of the stamps by more than this, in seconds, begins a segment.
+
+    Attributes
+    ----------
+    hears : bool
+        Whether the last chunk held any EEG: samples that are not numbers are none.
     """
 
     def __init__(
@@ -51,6 +58,8 @@ class Line:
         self._due: list[Due] = []
         self._first_stamp: float | None = None
         self._hops = 0
+        self._last_stamp = 0.0
+        self.hears = False
         self._begin = _Beginning(np.inf)
 
     def mark(self, marker: Marker) -> int | None:
@@ -73,10 +82,16 @@ class Line:
 
         A window's data is a view of the ring, which moves on when the next is asked for.
         """
-        for piece in self.timeline.push(chunk):
+        usable = self.chain.usable(chunk.samples) & np.isfinite(chunk.stamps)
+        self.hears = bool(usable.any())
+        return self._windows(chunk, usable)
+
+    def _windows(self, chunk: Chunk, usable: Bool) -> Iterator[Window]:
+        for piece in self.timeline.push(chunk, usable):
             if piece.begins:
                 self._begin_segment(piece)
-            self._schedule(float(piece.stamps[-1]))
+            self._last_stamp = float(piece.stamps[-1])
+            self._schedule(self._last_stamp)
             yield from self._advance(piece, chunk.received)
 
     def _begin_segment(self, piece: Piece) -> None:
@@ -84,13 +99,21 @@ class Line:
         self.ring.clear()
         start = float(piece.stamps[0])
         self._begin = _Beginning(start)
-        if self._first_stamp is None:
-            self._first_stamp = start
+        if self._first_stamp is None or self._clock_was_set(start):
+            self._first_stamp, self._hops = start, 0
             if isinstance(self.volumes, CountedVolumes):
                 self.volumes.begin(start)
         if self.hop:  # hops that fell into the gap were told as stale
             self._due = [due for due in self._due if due.volume is not None or due.end >= start]
             self._hops = max(self._hops, ceil((start - self._first_stamp) / self.hop) - 1)
+
+    def _clock_was_set(self, start: float) -> bool:
+        if self._last_stamp <= start < self._last_stamp + CLOCK_SET:
+            return False
+        # What was due will not come, and the grids go on from here, or nothing would be
+        # told until the old time is reached.
+        self._due = []
+        return True
 
     def _add_volume(self, volume: int, onset: float) -> None:
         tr = self.volumes.tr

@@ -76,12 +76,21 @@ class Timeline:
         """Let the next sample begin a segment: another outlet, or a restart."""
         self._broken = True
 
-    def push(self, chunk: Chunk) -> Iterator[Piece]:
-        """Yield the pieces of a chunk; a sample that is not finite counts as lost."""
-        finite: Bool = np.atleast_1d(np.isfinite(chunk.samples).all(axis=1))
-        for first, last in _runs(finite):
+    def push(self, chunk: Chunk, usable: Bool | None = None) -> Iterator[Piece]:
+        """Yield the pieces of a chunk.
+
+        Parameters
+        ----------
+        chunk : Chunk
+        usable : bool, shape (n_times,), optional
+            Samples that are not, such as NaN, count as lost. Without it, those in which
+            every channel is a number are.
+        """
+        if usable is None:
+            usable = np.atleast_1d(np.isfinite(chunk.samples).all(axis=1))
+        for first, last in _runs(usable):
             samples, stamps = chunk.samples[first:last], chunk.stamps[first:last]
-            if finite[first]:
+            if usable[first]:
                 yield from self._split(samples, stamps, self.received)
             else:
                 self._skip(last - first)

@@ -54,7 +54,8 @@ class TRClock:
 class CountedVolumes:
     """Count volumes on the stream's own stamps: volume 0 begins at the run's first.
 
-    The grid stays over segments: a gap in the stream is none in the scanner.
+    The grid stays over gaps: one in the stream is none in the scanner. Where the stream's
+    clock was set back, the count goes on from there.
     """
 
     def __init__(self, tr: float) -> None:
@@ -63,8 +64,8 @@ class CountedVolumes:
         self._next = 0
 
     def begin(self, stamp: float) -> None:
-        """Put the onset of volume 0 at the run's first stamp."""
-        self._first = stamp
+        """Put the onset of the next volume, at first volume 0, at a stamp."""
+        self._first = stamp - self._next * self.tr
 
     def reach(self, stamp: float) -> Iterator[tuple[int, float]]:
         """Yield each further volume that begins up to a stamp, with its onset."""

@@ -333,5 +333,5 @@ def test_a_recording_that_was_paused_is_refused() -> None:
     info = StreamInfo("paused", 100.0, ("C3",), ("eeg",), ("microvolts",))
     samples = np.zeros((300, 1), np.float32)
     Recording(info, samples, (Marker(0.0, "New Segment/"),))
-    with pytest.raises(RecordingError, match="paused.*begins at 1.5 s"):
+    with pytest.raises(RecordingError, match=r"paused.*begins at 1\.5 s"):
         Recording(info, samples, (Marker(0.0, "New Segment/"), Marker(1.5, "New Segment/")))

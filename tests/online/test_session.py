@@ -11,12 +11,7 @@ from rtfeedback.checkpoint import load_checkpoint
 from rtfeedback.errors import OutputError
 from rtfeedback.online.session import SessionFolder
 from rtfeedback.predictor import Predictor
-from tests.lab import Lab, checkpoint_spec, make_recording, save_model
-
-
-@pytest.fixture(scope="module")
-def predictor(tmp_path_factory: pytest.TempPathFactory) -> Predictor:
-    return save_model(tmp_path_factory.mktemp("model") / "ridge", checkpoint_spec())
+from tests.lab import Lab, make_recording
 
 
 def session(root: Path, run: str | None = None) -> SessionFolder:

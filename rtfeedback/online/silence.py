@@ -1,0 +1,77 @@
+"""When EEG is stale, and when that has to be said; it has no clock and no socket."""
+
+from __future__ import annotations
+
+from collections import deque
+from math import inf
+from statistics import median_low
+
+PAUSE = 2.0  # s between two chunks that no amplifier takes: longer is not its habit
+HABIT = 32  # pauses that show what is usual
+
+
+class Silence:
+    """Tells at once, and then every period, while no EEG comes.
+
+    Parameters
+    ----------
+    after : float
+        Seconds without EEG that are no silence yet, at least; twice the stream's usual
+        pause between chunks where that is longer.
+    period : float
+        Seconds from one telling to the next.
+
+    Attributes
+    ----------
+    heard : float or None
+        When EEG last came, by the monotonic clock as all times here; None before it did.
+    stale : bool
+        Whether there is silence.
+    """
+
+    def __init__(self, after: float, period: float) -> None:
+        self.after, self.period = after, period
+        self.heard: float | None = None
+        self.stale = False
+        self._since, self._next = inf, 0.0
+        self._pauses: deque[float] = deque(maxlen=HABIT)
+        self._new = True
+
+    def open(self, now: float) -> None:
+        """Begin with a stream; how it sends is its own habit."""
+        self._since, self._new = now, True
+        self._pauses.clear()
+
+    def hear(self, now: float) -> None:
+        """Take note that EEG came."""
+        if not self._new and now - self._since < PAUSE:
+            self._pauses.append(now - self._since)
+        self._since = self.heard = now
+        self.stale = self._new = False
+
+    def tells(self, now: float, *, gone: bool) -> bool:
+        """Return whether it has to be said now that all is stale.
+
+        Parameters
+        ----------
+        now : float
+        gone : bool
+            Whether the stream has ended, so that there is nothing to wait for.
+        """
+        if not self.stale:
+            if not gone and now - self._since <= self._patience():
+                return False
+            self.stale, self._next = True, now
+        if now < self._next:
+            return False
+        self._next = next_tick(self._next, self.period, now)
+        return True
+
+    def _patience(self) -> float:
+        usual = median_low(self._pauses) if self._pauses else 0.0
+        return max(self.after, 2 * usual)
+
+
+def next_tick(tick: float, period: float, now: float) -> float:
+    """Return the first of the ticks, a period apart, that is still to come."""
+    return tick + period * ((now - tick) // period + 1)
