@@ -48,6 +48,7 @@ ResultT = TypeVar("ResultT")
 
 _FORGET = 2.0  # s without an answer after which a stream counts as gone
 _FATAL = -3  # liblsl's log level: what breaks off is said by us
+_SETTLE = 1.0  # s that a stream not of type EEG is looked past: one of that type may answer
 _RIVALRY = 3.0  # s that two streams of a name are watched: one may just have ended
 
 
@@ -130,7 +131,7 @@ def find_stream(
         No stream or several of that name, one that names no channels or does not answer.
     """
     how = f"Start it (rtfeedback play FILE --stream {name}), or check the amplifier's program"
-    search = _Search(name, "EEG stream", _eeg, how, idle)
+    search = _Search(name, "EEG stream", _eeg, how, idle, sure=_of_type_eeg)
     return search.open(timeout, lambda found: LSLStream(found, buffer=buffer, idle=idle))
 
 
@@ -151,8 +152,11 @@ class _Search:
         among: Callable[[list[Any]], list[Any]],
         how: str,
         idle: Idle,
+        *,
+        sure: Callable[[Any], bool] = lambda info: True,
     ) -> None:
         self.name, self.what, self.among, self.how, self.idle = name, what, among, how, idle
+        self.sure = sure
         self.resolver = pylsl.ContinuousResolver(forget_after=_FORGET)
 
     def open(self, timeout: float, opener: Callable[[Any], ResultT]) -> ResultT:
@@ -169,14 +173,15 @@ class _Search:
                 return opened
 
     def _wait(self, deadline: float) -> Any:
-        rivals_since = 0.0
+        rivals_since = seen = 0.0
         while True:
             self.idle()
             found, now = self._found(), time.monotonic()
-            if len(found) == 1:
+            seen = (seen or now) if found else 0.0
+            if len(found) == 1 and (now - seen >= _SETTLE or self.sure(found[0])):
                 return found[0]
-            rivals_since = (rivals_since or now) if found else 0.0
-            if found and now - rivals_since > _RIVALRY:
+            rivals_since = (rivals_since or now) if len(found) > 1 else 0.0
+            if rivals_since and now - rivals_since > _RIVALRY:
                 raise self._ambiguous(found)
             if not found and now > deadline:
                 raise self._missing()
@@ -216,7 +221,11 @@ def _eeg(infos: list[Any]) -> list[Any]:
         for info in infos
         if info.nominal_srate() > 0 and info.channel_format() != pylsl.cf_string
     ]
-    return [info for info in numeric if info.type().lower() == "eeg"] or numeric
+    return [info for info in numeric if _of_type_eeg(info)] or numeric
+
+
+def _of_type_eeg(info: Any) -> bool:
+    return str(info.type()).lower() == "eeg"
 
 
 def _markers(infos: list[Any]) -> list[Any]:
