@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import uuid
@@ -16,6 +15,7 @@ import pytest
 import torch
 from torch import nn
 
+from offline.rehearsal import two_free_ports
 from rtfeedback import cli
 from rtfeedback.chain import ChainConfig, ChainSpec
 from rtfeedback.chain.spec import BandPowerConfig
@@ -47,15 +47,7 @@ def lsl_env(lsl_session: str, tmp_path_factory: pytest.TempPathFactory) -> dict[
 @pytest.fixture
 def free_port() -> int:
     """Return a loopback TCP port that is free, and so is the next one."""
-    while True:
-        with socket.socket() as first, socket.socket() as second:
-            first.bind(("127.0.0.1", 0))
-            port = int(first.getsockname()[1])
-            try:
-                second.bind(("127.0.0.1", port + 1))
-            except (OSError, OverflowError):
-                continue
-            return port
+    return two_free_ports()
 
 
 @pytest.fixture(scope="session")
