@@ -22,8 +22,8 @@ from offline.rehearsal import Lane, Rehearsal, rehearse, write_lsl_config
 from offline.report import table
 from offline.simulate import SimulateConfig, simulate
 from offline.train import TrainConfig, train
-from rtfeedback.errors import OutputError
-from rtfeedback.predictor import Predictor
+from rtfeedback.errors import OutputError, RecordingError
+from rtfeedback.predictor import LARGEST_Z, Predictor
 from rtfeedback.signals import Float64
 
 FAST = 10.0  # times real time, for identity
@@ -87,12 +87,22 @@ def run_demo(out: Path, *, eeg: tuple[Path, ...], quick: bool, seed: int) -> boo
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise OutputError(f"{out} is there already", do="Name a new folder with --out")
+    if len(eeg) == 1:
+        raise RecordingError(
+            "The demo needs two recordings or more: the last one is held out",
+            found=f"one, {eeg[0]}",
+            do="Name another with --eeg",
+        )
+    for path in eeg:
+        read_recording(path)
     began = time.monotonic()
     sizes = {"subjects": 1, "runs": 2, "volumes": 40} if quick else {}
     _title("1 simulate")
     simulate(out / "bids", SimulateConfig(seed=seed, **sizes), eeg=eeg)
     _title("2 prepare")
-    config = PrepareConfig.model_validate({"targets": [{"name": "motor", "mask": MASK}]})
+    targets = {"targets": [{"name": "motor", "mask": MASK}]}
+    environment = {"environment": "outside"} if eeg else {}
+    config = PrepareConfig.model_validate(targets | environment)
     store = Store(prepare(out / "bids", out / "prepared", config))
     predictors = {}
     for model in ("ridge",) if quick else ("ridge", "eegnet"):
@@ -164,6 +174,8 @@ def outcome(
     offline = dict(
         zip(run["volumes"], zip(run["predicted"], run["z"], strict=True), strict=True)
     )
+    # What the daemon takes for an artefact is computed offline all the same.
+    offline = {k: pair for k, pair in offline.items() if abs(pair[1]) <= LARGEST_Z}
     online = _by_volume(whole, report["target"])
     same = [online.get(volume) == offline.get(volume) for volume in {*offline, *online}]
     again = _by_volume(live, report["target"])
@@ -228,7 +240,7 @@ def _print_outcomes(outcomes: list[Outcome], store: Store) -> None:
         print(SEMI_SYNTHETIC)  # noqa: T201
     passed = all(outcome.passed for outcome in outcomes)
     print(  # noqa: T201
-        "Every online value is identical to the offline one, and no sample was lost."
+        "Every volume's online value is identical to the offline one, and no sample was lost."
         if passed
         else "FAILED: an online value differs from the offline one, or a sample was lost."
     )

@@ -82,7 +82,11 @@ def print_report(report: dict[str, Any]) -> None:
 def _summary(report: dict[str, Any], design: bool) -> str:
     partial = report["partial"]
     beside = f", over the task design {_number(report['skill_design'])}" if design else ""
-    given = "partial r given the design" if design else "r (there is no task design)"
+    given = (
+        "partial r given the design"
+        if design
+        else "r (no task events are known; it includes a task if there was one)"
+    )
     return (
         f"All held-out runs: skill over the training mean {_number(report['r2'])}{beside};"
         f" {given} {partial['r']:.3f}, p = {partial['p']:.3f}"
@@ -195,14 +199,14 @@ def _design_baseline(
     Nothing comes back where there is no task.
     """
     runs = [store.runs[name] for name in spec.training.train]
-    n_columns = {run.design.shape[1] for run in runs} | {_design(c).shape[1] for c in courses}
-    if n_columns != {max(n_columns)}:
+    used = [*runs, *(store.runs[course.name] for course in courses)]
+    if len({run.manifest.conditions for run in used}) > 1:
         raise DatasetError(
             "The task's conditions differ between training and held-out runs",
-            found="; ".join(f"{r.name}: {', '.join(r.manifest.conditions)}" for r in runs),
+            found="; ".join(f"{r.name}: {', '.join(r.manifest.conditions)}" for r in used),
             do="Prepare runs of one task together",
         )
-    if n_columns == {0}:
+    if not runs[0].manifest.conditions:
         return []
     x = np.concatenate([_with_mean(run.design) for run in runs])
     y = np.concatenate([run.targets[:, 0] for run in runs])

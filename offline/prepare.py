@@ -25,6 +25,7 @@ from offline.design import conditions, design_regressors, read_events
 from offline.progress import console, progress
 from offline.recordings import Recording
 from offline.targets import UNIT, ROIConfig, roi_course, roi_voxels
+from rtfeedback.arithmetic import fix_arithmetic
 from rtfeedback.chain import Chain, ChainConfig, ChainSpec
 from rtfeedback.chain.spec import BandPowerConfig
 from rtfeedback.checkpoint import Environment
@@ -84,6 +85,7 @@ def prepare(root: Path, out: Path, config: PrepareConfig) -> Path:
     OutputError
         If `out` is there already or cannot be written.
     """
+    fix_arithmetic()
     runs = find_paired_runs(root, task=config.task)
     description = read_json(root / "dataset_description.json")
     truth = _truth(root)

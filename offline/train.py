@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import torch
 from pydantic import Field
 
@@ -12,10 +11,12 @@ from offline.dataset import Store
 from offline.examples import Examples
 from offline.fit_network import FitConfig, fit_network
 from offline.fit_ridge import fit_ridge
+from offline.progress import console
 from offline.splits import RunKey, Split, SplitConfig, split_runs
 from rtfeedback.arithmetic import fix_arithmetic
 from rtfeedback.checkpoint import CheckpointSpec, Target, Training, save_checkpoint
 from rtfeedback.config import Config
+from rtfeedback.errors import DatasetError
 from rtfeedback.models import ModelConfig, Ridge, RidgeConfig
 from rtfeedback.windows import WindowSpec
 
@@ -44,6 +45,8 @@ def train(store: Store, out: Path, config: TrainConfig) -> CheckpointSpec:
         If `out` is there already or cannot be written.
     """
     parts = split_store(store, config.split)
+    for note in parts.notes:
+        console.print(note, markup=False, highlight=False)
     window = WindowSpec(
         length=config.model.length,
         lead=config.model.lead,
@@ -105,6 +108,17 @@ def _targets(store: Store, training: Examples) -> tuple[Target, ...]:
     )
 
 
+def _one_tr(store: Store) -> float:
+    found = sorted({run.tr for run in store.manifest.runs})
+    if len(found) > 1:
+        raise DatasetError(
+            "The runs of the store differ in TR",
+            found=", ".join(f"{tr:g} s" for tr in found),
+            do="Prepare runs of one TR together",
+        )
+    return found[0]
+
+
 def _spec(
     store: Store,
     config: TrainConfig,
@@ -119,7 +133,7 @@ def _spec(
         chain=store.chain(config.model.chain),
         window=window,
         targets=targets,
-        tr=float(np.median([run.tr for run in runs.values()])),
+        tr=_one_tr(store),
         environment=store.manifest.environment,
         upstream=store.manifest.upstream,
         training=Training(

@@ -38,7 +38,9 @@ def demo(
         list[Path] | None,
         typer.Option(help="Real EEG in place of a simulated one; the last is held out."),
     ] = None,
-    out: Annotated[Path, typer.Option(help="New folder for all that it makes.")] = Path("demo"),
+    out: Annotated[
+        Path | None, typer.Option(help="New folder for all that it makes; ./demo without.")
+    ] = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="One subject, two runs, ridge.")
     ] = False,
@@ -47,6 +49,7 @@ def demo(
     """Do the whole job in one go, over real LSL and ZeroMQ, and report."""
     from offline.demo import run_demo
 
+    out = out or _next_folder(Path(), "demo")
     if not run_demo(out, eeg=tuple(eeg or ()), quick=quick, seed=seed):
         raise typer.Exit(1)
 
@@ -82,6 +85,7 @@ def simulate(
     except ConfigError as error:
         raise typer.BadParameter(str(error)) from error
     simulate_dataset(out, config, eeg=tuple(eeg or ()))
+    _warn(bool(eeg))
     print(out)  # noqa: T201
 
 
@@ -98,7 +102,11 @@ def prepare(
     from offline.prepare import prepare as prepare_dataset
 
     out = out or _next_folder(Path("prepared"), bids.resolve().name)
-    print(prepare_dataset(bids, out, _config(config, PrepareConfig)))  # noqa: T201
+    from offline.dataset import Store
+
+    store = Store(prepare_dataset(bids, out, _config(config, PrepareConfig)))
+    _warn(store.manifest.semi_synthetic)
+    print(out)  # noqa: T201
 
 
 @app.command()
@@ -120,6 +128,7 @@ def train(
     store = Store(data or _newest(Path("prepared"), "store.json", "rtfeedback prepare BIDS"))
     out = out or _next_folder(Path("checkpoints"), f"{store.path.name}-{recipe.model.name}")
     spec = train_model(store, out, recipe)
+    _warn(spec.training.semi_synthetic)
     facts = ", ".join(f"{key} {value}" for key, value in spec.training.notes.items())
     print(f"{out}\n{spec.model.name}: {facts}")  # noqa: T201
 
@@ -237,6 +246,8 @@ def main() -> None:
     """Run the command line: exit 1 with one paragraph on what a user can mend."""
     from rtfeedback.errors import RtfeedbackError
 
+    # A terminated command leaves through its context managers, so that nothing is left.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         app()
     except RtfeedbackError as error:
@@ -265,6 +276,13 @@ def main() -> None:
 def _fail(paragraph: str) -> None:
     print(paragraph, file=sys.stderr)  # noqa: T201
     sys.exit(1)
+
+
+def _warn(semi_synthetic: bool) -> None:
+    from offline.evaluate import SEMI_SYNTHETIC
+
+    if semi_synthetic:
+        print(SEMI_SYNTHETIC, file=sys.stderr)  # noqa: T201
 
 
 def _check_positive(**options: float | None) -> None:

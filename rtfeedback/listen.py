@@ -56,4 +56,5 @@ def line(message: dict[str, Any]) -> str:
     return (
         f"seq={message['seq']} volume={message['volume']} value={value}"
         f" valid={message['valid']} reason={message['reason']} age_ms={age}"
+        f" flags={','.join(message['flags']) or 'none'}"
     )

@@ -12,6 +12,10 @@ from rtfeedback.checkpoint import Checkpoint, load_checkpoint
 from rtfeedback.errors import CheckpointError
 from rtfeedback.signals import Float32, Prediction, ROIPrediction
 
+# No region's course goes so many training sds from its mean: the EEG was dead, railed or
+# in another unit.
+LARGEST_Z = 8.0
+
 
 class Predictor:
     """A checkpoint's model on one device, one window at a time.
@@ -62,6 +66,11 @@ class Predictor:
             name: ROIPrediction(raw=value * sd + mean, z=value)
             for (name, mean, sd), value in zip(self._targets, z, strict=True)
         }
+
+
+def plausible(prediction: Prediction) -> bool:
+    """Return whether every region's z is one that a brain can have."""
+    return all(roi.z is None or abs(roi.z) <= LARGEST_Z for roi in prediction.values())
 
 
 def _device(name: str) -> torch.device:

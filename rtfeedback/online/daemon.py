@@ -91,6 +91,7 @@ class Daemon:
         self._heartbeat = time.monotonic()
         self._told = (-1, 0)  # the segment, and the samples lost by then
         self._refused = ""
+        self._ready = False
 
     def stop(self) -> None:
         """End the run soon, cleanly; safe in a signal handler."""
@@ -107,12 +108,13 @@ class Daemon:
         try:
             self.predictor.warm_up()
             self._open()
+            self._ready = True
             self.tell.say(f"READY session={self.folder.path} publish={self.publisher.endpoint}")
             self._end = time.monotonic() + (self.options.duration or inf)
             while True:
                 self._step()
         except Stopped:
-            pass
+            self._ready = True  # told to end, not refused: what there is stays
         finally:
             self._close()
 
@@ -305,8 +307,11 @@ class Daemon:
         for inlet in (self._stream, self._markers):
             if inlet:
                 inlet.close()
-        self.tell.say(
-            f"stopped after {self.make.seq} feedback messages;"
-            f" {status['samples_received']} samples received, {status['samples_lost']} lost"
-        )
+        if self._ready:
+            self.tell.say(
+                f"stopped after {self.make.seq} feedback messages;"
+                f" {status['samples_received']} samples received, {status['samples_lost']} lost"
+            )
         self.folder.close()
+        if not self._ready:
+            self.folder.discard()

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from math import isfinite
 
+from rtfeedback.predictor import plausible
 from rtfeedback.signals import Feedback, Prediction, ROIPrediction, Window
 
 UNKNOWN = ROIPrediction(raw=None, z=None, sd=None)
@@ -54,6 +55,8 @@ class FeedbackMaker:
         reason = window.reason
         if prediction is not None and not _finite(prediction):
             reason = "not_finite"
+        elif prediction is not None and not plausible(prediction):
+            reason = "artefact"
         age = time.monotonic() - window.received
         if reason == "ok" and age > self._period:
             reason = "late"

@@ -46,6 +46,9 @@ __all__ = [
 
 ResultT = TypeVar("ResultT")
 
+# An outlet that closed keeps its ports for a minute. Once liblsl's 32 are used up it takes
+# random ones, on which nobody asks: loopback multicast reaches only one outlet.
+_PORTS = 256
 _FORGET = 2.0  # s without an answer after which a stream counts as gone
 _FATAL = -3  # liblsl's log level: what breaks off is said by us
 _SETTLE = 1.0  # s that a stream not of type EEG is looked past: one of that type may answer
@@ -68,7 +71,7 @@ def session_config(session: str) -> str:
     # (KnownPeers) once MulticastMinRTT is over: 0.5 s unless it is shortened. The time
     # probes take 0.2 s in place of 0.65 s.
     return (
-        f"[lab]\nSessionID = {session}\nKnownPeers = {{127.0.0.1}}\n"
+        f"[ports]\nPortRange = {_PORTS}\n[lab]\nSessionID = {session}\nKnownPeers = {{127.0.0.1}}\n"
         "[multicast]\nResolveScope = machine\n"
         "[tuning]\nMulticastMinRTT = 0.1\nContinuousResolveInterval = 0.1\n"
         "TimeProbeInterval = 0.016\nTimeProbeMaxRTT = 0.064\n"

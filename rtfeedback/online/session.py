@@ -8,6 +8,7 @@ import re
 import shutil
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import IO, Any
@@ -91,6 +92,13 @@ class SessionFolder:
                 file.close()
             except OSError:
                 self.lost = True
+
+    def discard(self) -> None:
+        """Remove the folder of a run that was refused before it began."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        for parent in self.path.parents[:2]:
+            with suppress(OSError):  # other runs are in it
+                parent.rmdir()
 
     def _append(self, file: IO[str], line: str) -> None:
         if self.lost:

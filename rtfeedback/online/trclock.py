@@ -13,7 +13,8 @@ class TRClock:
     """Number the volumes that the scanner marks.
 
     A marker sooner than half a TR after the last is the same volume told twice; one
-    after a longer pause than a TR takes the number that the pause leaves it.
+    after a longer pause than a TR takes the number that the pause leaves it. One
+    from a TR or more before the last says that the clock was set back: it is the next.
 
     Parameters
     ----------
@@ -42,6 +43,8 @@ class TRClock:
         if self._last is not None:
             last, onset = self._last
             steps = round((marker.stamp - onset) / self.tr)
+            if steps < 0:
+                steps = 1
             if steps < 1:
                 self.doubled += 1
                 return None

@@ -25,7 +25,7 @@ def test_the_desk_works_as_it_stands_without_a_path(
     assert rtfeedback("prepare", bids_copy)[:2] == (0, "prepared/bids\n")
     assert rtfeedback("prepare", bids_copy)[:2] == (0, "prepared/bids-2\n")
     code, out, said = rtfeedback("train")
-    assert (code, said) == (0, ["taking the newest: prepared/bids-2"])
+    assert (code, said[0]) == (0, "taking the newest: prepared/bids-2")
     assert out.splitlines()[0] == "checkpoints/bids-2-ridge"
     code, out, said = rtfeedback("evaluate", "checkpoints/bids-2-ridge", "prepared/bids-2")
     assert (code, said) == (0, [])

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from rtfeedback.online.feedback import FeedbackMaker
 from rtfeedback.online.publisher import encode
+from rtfeedback.predictor import LARGEST_Z, plausible
 from rtfeedback.signals import SCHEMA, Feedback, Prediction, ROIPrediction, Window
 
 ROIS = ("motor", "visual")
@@ -199,7 +200,7 @@ def test_messages_are_numbered_from_0_without_holes(kinds: list[str]) -> None:
 
 @pytest.mark.parametrize(
     "number",
-    [0.1, 1 / 3, pi * 1e-9, -1e300, 5e-300, nextafter(1.0, 2.0), float(np.float32(0.1))],
+    [0.1, 1 / 3, pi * 1e-9, -7.3e-15, 5e-300, nextafter(1.0, 2.0), float(np.float32(0.1))],
 )
 def test_numbers_go_through_json_without_a_bit_changed(
     make: FeedbackMaker, number: float
@@ -222,3 +223,8 @@ def test_a_message_has_every_field_and_plain_types(make: FeedbackMaker) -> None:
         message = told.message()
         assert json.loads(encode(message)) == {**message, "flags": list(told.flags)}
         assert set(message) == set(Feedback.__dataclass_fields__)
+
+
+def test_a_value_that_no_brain_can_have_is_an_artefact() -> None:
+    assert plausible({"motor": ROIPrediction(raw=1.0, z=LARGEST_Z)})
+    assert not plausible({"motor": ROIPrediction(raw=1.0, z=-LARGEST_Z - 1e-6)})

@@ -72,10 +72,17 @@ def test_the_labels_of_volumes_can_be_named() -> None:
     assert clock.push(Marker(START, "tr")) == (0, START)
 
 
-def test_a_marker_from_before_the_last_is_none() -> None:
+def test_a_clock_that_is_set_back_loses_no_volume() -> None:
     clock = TRClock(2.0)
     clock.push(Marker(START, "R128"))
-    assert clock.push(Marker(START - 10.0, "R128")) is None
+    assert clock.push(Marker(START - 10.0, "R128")) == (1, START - 10.0)
+    assert clock.push(Marker(START - 8.0, "R128")) == (2, START - 8.0)
+
+
+def test_a_marker_a_little_before_the_last_is_the_same_volume() -> None:
+    clock = TRClock(2.0)
+    clock.push(Marker(START, "R128"))
+    assert clock.push(Marker(START - 0.5, "R128")) is None
     assert clock.push(Marker(START + 2.0, "R128")) == (1, START + 2.0)
 
 
