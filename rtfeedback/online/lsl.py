@@ -71,7 +71,8 @@ def session_config(session: str) -> str:
     # (KnownPeers) once MulticastMinRTT is over: 0.5 s unless it is shortened. The time
     # probes take 0.2 s in place of 0.65 s.
     return (
-        f"[ports]\nPortRange = {_PORTS}\n[lab]\nSessionID = {session}\nKnownPeers = {{127.0.0.1}}\n"
+        f"[ports]\nPortRange = {_PORTS}\n"
+        f"[lab]\nSessionID = {session}\nKnownPeers = {{127.0.0.1}}\n"
         "[multicast]\nResolveScope = machine\n"
         "[tuning]\nMulticastMinRTT = 0.1\nContinuousResolveInterval = 0.1\n"
         "TimeProbeInterval = 0.016\nTimeProbeMaxRTT = 0.064\n"
