@@ -134,7 +134,7 @@ def test_the_quick_demo_passes_in_one_go(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     for heading in ("values identical", "latency p50 ms", "samples lost", "ridge"):
         assert heading in done.stdout
-    assert "Every online value is identical to the offline one" in done.stdout
+    assert "Every volume's online value is identical to the offline one" in done.stdout
     content = json.loads((out / "demo.json").read_text())
     (model,) = content["models"]
     assert model["passed"] is True

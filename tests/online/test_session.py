@@ -160,3 +160,16 @@ def test_a_disk_that_is_full_at_the_start_is_refused(
     for _ in range(2):  # and the ports are free again
         with pytest.raises(OutputError, match=r"No space left on device\. .* free some space"):
             Lab(tmp_path, predictor, free_port)
+
+
+def test_a_run_that_was_refused_leaves_nothing_but_the_other_runs(tmp_path: Path) -> None:
+    kept = SessionFolder(tmp_path, subject="01", session="01", run=None)
+    refused = SessionFolder(tmp_path, subject="01", session="01", run=None)
+    lone = SessionFolder(tmp_path, subject="02", session="01", run=None)
+    for folder in (kept, refused, lone):
+        folder.close()
+    refused.discard()
+    lone.discard()
+    assert [path.name for path in tmp_path.iterdir()] == ["sub-01"]
+    assert kept.path.is_dir()
+    assert not refused.path.exists()
