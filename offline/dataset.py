@@ -25,6 +25,10 @@ from rtfeedback.windows import WindowSpec, due_of_marker, reached
 
 MANIFEST = "store.json"
 READS = "test_reads.json"
+SEMI_SYNTHETIC = (
+    "Semi-synthetic: real EEG, BOLD simulated from it. This tests the plumbing;"
+    " it is no claim of skill."
+)
 
 
 class RunManifest(Config):

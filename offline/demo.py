@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from rich.progress import Progress
 
-from offline.dataset import Store
-from offline.evaluate import REPORT, SEMI_SYNTHETIC, evaluate, print_report
+from offline.dataset import SEMI_SYNTHETIC, Store
+from offline.evaluate import REPORT, evaluate, print_report
 from offline.metrics import pearson
 from offline.prepare import PrepareConfig, prepare
 from offline.progress import console
@@ -93,8 +93,6 @@ def run_demo(out: Path, *, eeg: tuple[Path, ...], quick: bool, seed: int) -> boo
             found=f"one, {eeg[0]}",
             do="Name another with --eeg",
         )
-    for path in eeg:
-        read_recording(path)
     began = time.monotonic()
     sizes = {"subjects": 1, "runs": 2, "volumes": 40} if quick else {}
     _title("1 simulate")

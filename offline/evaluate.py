@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from offline.dataset import Run, Store, window_at
+from offline.dataset import SEMI_SYNTHETIC, Run, Store, window_at
 from offline.metrics import pearson, r2, skill
 from offline.report import Course, course_figure, table
 from offline.surrogates import SurrogateTest, surrogate_test
@@ -22,10 +22,6 @@ from rtfeedback.signals import Float64
 
 SURROGATES = 999
 REPORT, FIGURE = "evaluation.json", "courses.png"
-SEMI_SYNTHETIC = (
-    "Semi-synthetic: real EEG, BOLD simulated from it. This tests the plumbing;"
-    " it is no claim of skill."
-)
 
 
 def evaluate(predictor: Predictor, store: Store, out: Path) -> dict[str, Any]:

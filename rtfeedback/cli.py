@@ -98,12 +98,11 @@ def prepare(
     config: Toml = None,
 ) -> None:
     """Pass recordings through the chain, take targets out of BOLD, and write a store."""
+    from offline.dataset import Store
     from offline.prepare import PrepareConfig
     from offline.prepare import prepare as prepare_dataset
 
     out = out or _next_folder(Path("prepared"), bids.resolve().name)
-    from offline.dataset import Store
-
     store = Store(prepare_dataset(bids, out, _config(config, PrepareConfig)))
     _warn(store.manifest.semi_synthetic)
     print(out)  # noqa: T201
@@ -279,7 +278,7 @@ def _fail(paragraph: str) -> None:
 
 
 def _warn(semi_synthetic: bool) -> None:
-    from offline.evaluate import SEMI_SYNTHETIC
+    from offline.dataset import SEMI_SYNTHETIC
 
     if semi_synthetic:
         print(SEMI_SYNTHETIC, file=sys.stderr)  # noqa: T201
