@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from dataclasses import dataclass, replace
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from mne_bids import BIDSPath, find_matching_paths
 from offline.recordings import Recording, read_recording
 from rtfeedback.channels import canonical, kind_of
 from rtfeedback.errors import DatasetError
-from rtfeedback.signals import Float64
+from rtfeedback.naming import name_channels
+from rtfeedback.signals import Float64, Marker
 
 EEG_EXTENSIONS = [".vhdr", ".edf", ".bdf", ".set", ".fif"]
 BOLD_EXTENSIONS = [".nii.gz", ".nii"]
@@ -87,6 +89,27 @@ def read_eeg(run: PairedRun) -> Recording:
         stated = ""
     info = replace(info, kinds=kinds, reference=info.reference or canonical(stated))
     return replace(recording, info=info)
+
+
+def named_markers(run: PairedRun) -> tuple[Marker, ...]:
+    """Return the rows of the events.tsv beside a run's EEG as markers, by their names.
+
+    A file made by mne-bids calls its markers `S  1`; what they mean is in that table only.
+    """
+    path = Path(run.eeg.fpath).parent / f"{run.name}_events.tsv"
+    if not path.is_file():
+        return ()
+    table = read_table(path)
+    names = table.get("trial_type") or table.get("value") or []
+    try:
+        onsets = [float(onset) for onset in table.get("onset", [])]
+    except ValueError as error:
+        raise DatasetError(
+            f"{path} has an onset that is no number", found=str(error), do="Mend the table"
+        ) from error
+    pairs = zip(onsets, names, strict=False)
+    found = [Marker(onset, name) for onset, name in pairs if isfinite(onset)]
+    return tuple(sorted(found, key=lambda marker: marker.stamp))
 
 
 def repetition_time(run: PairedRun) -> float:
@@ -239,5 +262,5 @@ def _channel_types(eeg: BIDSPath) -> dict[str, str]:
     table = read_table(found[-1]) if found else {}
     if "name" not in table or "type" not in table:
         return {}
-    names = [canonical(name) for name in table["name"]]
+    names = name_channels(table["name"], table["type"]).channels
     return dict(zip(names, table["type"], strict=True))

@@ -16,11 +16,12 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field, ValidationError
 
+from rtfeedback.artefacts import ArtefactRule
 from rtfeedback.chain import ChainSpec
 from rtfeedback.checkpoint import Environment
 from rtfeedback.config import Config, explain
 from rtfeedback.errors import DatasetError
-from rtfeedback.signals import Float32, Float64, Int64
+from rtfeedback.signals import Bool, Float32, Float64, Int64
 from rtfeedback.windows import WindowSpec, due_of_marker, reached
 
 MANIFEST = "store.json"
@@ -48,6 +49,8 @@ class RunManifest(Config):
     bold_sha256: str
     onsets_from: str
     """Where the volumes' onsets came from."""
+    volume_locked: float | None = None
+    """Share of the EEG that repeats from volume to volume (see `VolumeLocked`)."""
     arrays: dict[str, str]
     """SHA-256 of each array file."""
 
@@ -87,10 +90,13 @@ class Examples:
         Counted from 0.
     ends : int64, shape (n,)
         Row of the newest sample in the run's features.
+    allowed : bool, shape (n,)
+        Whether little enough of it is masked as artefacts (`ArtefactRule`).
     """
 
     volumes: Int64
     ends: Int64
+    allowed: Bool
 
 
 class Run:
@@ -143,7 +149,18 @@ class Run:
         ends, nearest = reached(self.stamps(chain), np.array([d.end for d in due]), rate)
         volumes = np.array([d.volume for d in due], dtype=np.int64)
         whole = nearest & (ends + 1 >= spec.n_times(rate)) & (volumes < self.manifest.n_volumes)
-        return Examples(volumes[whole], ends[whole])
+        allowed = self._allowed(chain, spec, ends[whole])
+        return Examples(volumes[whole], ends[whole], allowed)
+
+    def _allowed(self, chain: str, window: WindowSpec, ends: Int64) -> Bool:
+        spec = self._store.chains[chain]
+        rule, n_times = ArtefactRule(spec, window), window.n_times(spec.rate)
+        if not rule.judges:
+            return np.ones(len(ends), dtype=np.bool_)
+        rows = self.features(chain)
+        return np.array(
+            [rule.allows(rows[i + 1 - n_times : i + 1].T) for i in ends], dtype=bool
+        )
 
     def _array(self, name: str) -> Any:
         path = self.folder / f"{name}.npy"

@@ -174,9 +174,10 @@ def outcome(
     )
     # What the daemon takes for an artefact is computed offline all the same.
     offline = {k: pair for k, pair in offline.items() if abs(pair[1]) <= LARGEST_Z}
-    online = _by_volume(whole, report["target"])
+    scanned = max([*run["volumes"], *run["artefacts"]]) + 1
+    online = _by_volume(whole, report["target"], scanned)
     same = [online.get(volume) == offline.get(volume) for volume in {*offline, *online}]
-    again = _by_volume(live, report["target"])
+    again = _by_volume(live, report["target"], scanned)
     streamed = {volume for volume in offline if volume <= max(again, default=-1)}
     same += [again.get(volume) == offline.get(volume) for volume in {*streamed, *again}]
     measured = dict(zip(run["volumes"], run["measured"], strict=True))
@@ -196,11 +197,16 @@ def outcome(
     )
 
 
-def _by_volume(rehearsal: Rehearsal, target: str) -> dict[int, tuple[float, float] | None]:
-    """Return raw and z of each volume, None where the message was invalid."""
+def _by_volume(
+    rehearsal: Rehearsal, target: str, n_volumes: int
+) -> dict[int, tuple[float, float] | None]:
+    """Return raw and z of each volume of the BOLD, None where the message was invalid.
+
+    The daemon predicts one or two more, as it takes the markers after the last for missing.
+    """
     found: dict[int, tuple[float, float] | None] = {}
     for message in rehearsal.feedback:
-        if message["volume"] is not None:
+        if message["volume"] is not None and message["volume"] < n_volumes:
             roi = message["rois"][target]
             found[message["volume"]] = (roi["raw"], roi["z"]) if message["valid"] else None
     return found

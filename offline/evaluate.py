@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,33 @@ from rtfeedback.checkpoint import CheckpointSpec
 from rtfeedback.errors import DatasetError
 from rtfeedback.folders import new_folder
 from rtfeedback.predictor import Predictor
-from rtfeedback.signals import Float64
+from rtfeedback.signals import Float64, Int64
 
 SURROGATES = 999
 REPORT, FIGURE = "evaluation.json", "courses.png"
+
+
+@dataclass(frozen=True, slots=True)
+class Predicted:
+    """What was predicted of a held-out run.
+
+    Attributes
+    ----------
+    course : Course
+        The volumes with a valid window, with measured and predicted.
+    z : float64, shape (n_volumes,)
+        The predictions' z.
+    artefacts : int64, shape (n_left_out,)
+        Volumes whose window is invalid for its artefacts, as it would be in the lab.
+    unbroken : Course
+        From the first valid volume to the last, interpolated linearly over those left
+        out: surrogates take a spectrum, and so equally spaced volumes.
+    """
+
+    course: Course
+    z: Float64
+    artefacts: Int64
+    unbroken: Course
 
 
 def evaluate(predictor: Predictor, store: Store, out: Path) -> dict[str, Any]:
@@ -48,10 +72,12 @@ def evaluate(predictor: Predictor, store: Store, out: Path) -> dict[str, Any]:
     with new_folder(out) as folder:
         reads = store.count_test_read()
         found = [_predict(predictor, store.runs[name]) for name in spec.training.test]
-        courses = [course for course, _ in found]
-        report = _report(predictor, store, courses, reads)
-        for run, (_, z) in zip(report["runs"], found, strict=True):
-            run["z"] = z.tolist()
+        courses = [each.course for each in found]
+        test = _partial([each.unbroken for each in found])
+        report = _report(predictor, store, courses, test, reads)
+        for run, each in zip(report["runs"], found, strict=True):
+            run["z"] = each.z.tolist()
+            run["artefacts"] = each.artefacts.tolist()
         text = json.dumps(report, indent=1, allow_nan=False) + "\n"
         (folder / REPORT).write_text(text, encoding="utf-8")
         title = f"{spec.model.name}: held-out runs, '{spec.targets[0].name}'"
@@ -87,7 +113,9 @@ def _summary(report: dict[str, Any], design: bool) -> str:
         f"All held-out runs: skill over the training mean {_number(report['r2'])}{beside};"
         f" {given} {partial['r']:.3f}, p = {partial['p']:.3f}"
         f" ({partial['n_surrogates']} phase-randomised surrogates)."
-        f" The test part was read {report['test_reads']} x."
+        f" {sum(len(run['artefacts']) for run in report['runs'])} windows were invalid for"
+        f" their artefacts and count in nothing. The test part was read"
+        f" {report['test_reads']} x."
     )
 
 
@@ -100,35 +128,58 @@ def _check_store(spec: CheckpointSpec, store: Store) -> None:
         )
 
 
-def _predict(predictor: Predictor, run: Run) -> tuple[Course, Float64]:
-    """Return a run's course of the first target, and the predictions' z."""
+def _predict(predictor: Predictor, run: Run) -> Predicted:
+    """Return what is predicted of a run's first target."""
     spec, (_, n_times) = predictor.spec, predictor.shape
-    target = spec.targets[0].name
     examples = run.examples(spec.model.chain, spec.window)
     if len(examples.volumes) == 0:
         raise DatasetError(f"The held-out run {run.name} is too short for one window")
-    features, volumes = run.features(spec.model.chain), examples.volumes
-    found = [predictor(window_at(features, int(end), n_times))[target] for end in examples.ends]
-    course = Course(
+    if not examples.allowed.any():
+        raise DatasetError(
+            f"No window of the held-out run {run.name} is free enough of artefacts",
+            found=f"All {len(examples.volumes)} hold more that is masked than the chain allows",
+            do="Look at its EEG, and hold out another run",
+        )
+    features, volumes = run.features(spec.model.chain), examples.volumes[examples.allowed]
+    target = spec.targets[0].name
+    found = [
+        predictor(window_at(features, int(end), n_times))[target]
+        for end in examples.ends[examples.allowed]
+    ]
+    predicted = np.array([roi.raw for roi in found])
+    every = np.arange(volumes[0], volumes[-1] + 1)
+    return Predicted(
+        course=_course(predictor, run, volumes, predicted),
+        z=np.array([roi.z for roi in found]),
+        artefacts=examples.volumes[~examples.allowed],
+        unbroken=_course(predictor, run, every, np.interp(every, volumes, predicted)),
+    )
+
+
+def _course(predictor: Predictor, run: Run, volumes: Int64, predicted: Float64) -> Course:
+    times = (volumes + predictor.spec.window.slice_ref) * run.manifest.tr
+    return Course(
         name=run.name,
         volumes=volumes,
-        times=np.asarray((volumes + spec.window.slice_ref) * run.manifest.tr, dtype=np.float64),
+        times=np.asarray(times, dtype=np.float64),
         measured=np.array(run.targets[volumes, 0]),
-        predicted=np.array([roi.raw for roi in found]),
+        predicted=predicted,
         design=np.array(run.design[volumes]),
         truth=None if run.truth is None else np.array(run.truth[volumes, 0]),
     )
-    return course, np.array([roi.z for roi in found])
 
 
 def _report(
-    predictor: Predictor, store: Store, courses: Sequence[Course], reads: int
+    predictor: Predictor,
+    store: Store,
+    courses: Sequence[Course],
+    test: SurrogateTest,
+    reads: int,
 ) -> dict[str, Any]:
     spec = predictor.spec
     designs = _design_baseline(spec, store, courses)
     design = np.concatenate(designs) if designs else None
     beside: Sequence[Float64 | None] = designs or [None] * len(courses)
-    test = _partial(courses)
     measured = np.concatenate([c.measured for c in courses])
     predicted = np.concatenate([c.predicted for c in courses])
     mean = spec.targets[0].mean

@@ -1,4 +1,7 @@
-"""Windows with their targets, gathered out of a store when they are asked for."""
+"""Windows with their targets, gathered out of a store when they are asked for.
+
+Those that the daemon would call invalid for their artefacts are left out.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from offline.dataset import Examples as RunExamples
 from offline.dataset import Store, window_at
+from rtfeedback.artefacts import ArtefactRule
 from rtfeedback.checkpoint import Target
 from rtfeedback.errors import DatasetError
 from rtfeedback.signals import Float32, Float64, Int64
@@ -35,34 +40,41 @@ class Examples:
     volumes : int64, shape (n,)
     times : float64, shape (n,)
         When each window ends, in seconds of its run's features.
+    left_out : int
+        How many windows hold too much that is masked as artefacts.
 
     Raises
     ------
     DatasetError
-        If a run is too short for one window.
+        If a run is too short for one window, or has none without too many artefacts.
     """
 
     def __init__(
         self, store: Store, runs: Sequence[str], chain: str, window: WindowSpec
     ) -> None:
-        self.rate = store.chain(chain).rate
+        spec = store.chain(chain)
+        self.rate = spec.rate
         self.n_times = window.n_times(self.rate)
+        self._rule = ArtefactRule(spec, window)
         self._features = [store.runs[name].features(chain) for name in runs]
-        found = [store.runs[name].examples(chain, window) for name in runs]
-        for name, examples in zip(runs, found, strict=True):
-            if len(examples.volumes) == 0:
-                raise DatasetError(
-                    f"The run {name} is too short for one window",
-                    found=f"{len(store.runs[name].features(chain))} settled rows of"
-                    f" '{chain}', where a window of {window.length:g} s takes {self.n_times}",
-                    do="Shorten the window, or leave the run out",
-                )
-        self.run = np.repeat(np.arange(len(runs)), [len(each.volumes) for each in found])
-        self.volumes: Int64 = np.concatenate([each.volumes for each in found])
-        self._ends: Int64 = np.concatenate([each.ends for each in found])
+        found = []
+        for name, rows in zip(runs, self._features, strict=True):
+            examples = store.runs[name].examples(chain, window)
+            _check_any(
+                name,
+                examples,
+                f"{len(rows)} settled rows of '{chain}', where a window"
+                f" of {window.length:g} s takes {self.n_times}",
+            )
+            found.append(examples)
+        self.left_out = int(sum(np.sum(~each.allowed) for each in found))
+        volumes = [each.volumes[each.allowed] for each in found]
+        self.run = np.repeat(np.arange(len(runs)), [len(each) for each in volumes])
+        self.volumes: Int64 = np.concatenate(volumes)
+        self._ends: Int64 = np.concatenate([each.ends[each.allowed] for each in found])
         self.times: Float64 = self._ends / self.rate
         self.targets: Float64 = np.concatenate(
-            [store.runs[n].targets[e.volumes] for n, e in zip(runs, found, strict=True)]
+            [store.runs[n].targets[each] for n, each in zip(runs, volumes, strict=True)]
         )
 
     def __len__(self) -> int:
@@ -81,7 +93,8 @@ class Examples:
         ----------
         which, shift : int64, shape (n,)
             A shift to before the first or after the last window of its run, where
-            there is no target to interpolate, is left out.
+            there is no target to interpolate, is left out; so is one between volumes of
+            which one was left out, or to a window that holds too many artefacts.
         z : float64, shape (n_windows, n_targets)
             The targets of all windows.
 
@@ -93,13 +106,25 @@ class Examples:
         """
         x, y = [], []
         for i, rows in zip(which, shift, strict=True):
+            end = self._shifted_end(int(i), int(rows))
             first, last = np.searchsorted(self.run, [self.run[i], self.run[i] + 1])
-            ends, end = self._ends[first:last], int(self._ends[i] + rows)
-            if not ends[0] <= end <= ends[-1]:
-                end = int(self._ends[i])
             x.append(window_at(self._features[self.run[i]], end, self.n_times))
-            y.append(_interpolate(end, ends, z[first:last]))
+            y.append(_interpolate(end, self._ends[first:last], z[first:last]))
         return np.stack(x), np.stack(y)
+
+    def _shifted_end(self, i: int, rows: int) -> int:
+        """Return where a window ends that is shifted, or where it did if it cannot be."""
+        own, end = int(self._ends[i]), int(self._ends[i] + rows)
+        first, last = np.searchsorted(self.run, [self.run[i], self.run[i] + 1])
+        ends, volumes = self._ends[first:last], self.volumes[first:last]
+        if not ends[0] <= end <= ends[-1]:
+            return own
+        j = int(np.searchsorted(ends, end))
+        if ends[j] != end and volumes[j] - volumes[j - 1] > 1 and self.left_out:
+            return own
+        features = self._features[self.run[i]]
+        allowed = self._rule.allows(features[end + 1 - self.n_times : end + 1].T)
+        return end if allowed else own
 
     def z(self, targets: Sequence[Target]) -> Float64:
         """Return the targets as z by their statistics, shape (n, n_targets)."""
@@ -107,13 +132,14 @@ class Examples:
         return np.asarray((self.targets - means) / sds)
 
     def statistics(self) -> tuple[Float64, Float64]:
-        """Return mean and sd of each feature over all rows of the runs.
+        """Return mean and sd of each feature over all rows of the runs that are not masked.
 
-        A feature that never changes gets an sd of 1, so that it stays finite.
+        A feature that never changes, or is always masked, gets an sd of 1.
         """
-        n = sum(len(rows) for rows in self._features)
-        mean = sum(rows.sum(axis=0, dtype=np.float64) for rows in self._features) / n
-        square = sum(((rows - mean) ** 2).sum(axis=0) for rows in self._features) / n
+        n = sum(np.sum(~np.isnan(rows), axis=0) for rows in self._features)
+        n = np.maximum(n, 1)
+        mean = sum(np.nansum(rows, axis=0, dtype=np.float64) for rows in self._features) / n
+        square = sum(np.nansum((rows - mean) ** 2, axis=0) for rows in self._features) / n
         sd = np.sqrt(square)
         return np.asarray(mean), np.where(sd > 0, sd, 1.0)
 
@@ -122,6 +148,22 @@ class Examples:
         if self.run[-1] > 0:
             return self.run
         return np.arange(len(self)) * N_BLOCKS // len(self)
+
+
+def _check_any(name: str, examples: RunExamples, rows: str) -> None:
+    if len(examples.volumes) == 0:
+        raise DatasetError(
+            f"The run {name} is too short for one window",
+            found=rows,
+            do="Shorten the window, or leave the run out",
+        )
+    if not examples.allowed.any():
+        raise DatasetError(
+            f"No window of the run {name} is free enough of artefacts",
+            found=f"All {len(examples.volumes)} hold more that is masked than the chain's"
+            " recipe allows",
+            do="Look at its EEG and leave the run out, or loosen [artefacts] and prepare again",
+        )
 
 
 def _interpolate(end: int, ends: Int64, z: Float64) -> Float64:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from scipy import linalg
 
 from offline.examples import Examples
@@ -36,8 +37,10 @@ def fit_ridge(
     """
     mean, sd = train.statistics()
     model.scaler.fit(mean, sd)
-    x = (train.gather(np.arange(len(train))) - mean[:, None]) / sd[:, None]
-    x = x.reshape(len(train), -1).astype(np.float64)
+    windows = train.gather(np.arange(len(train)))
+    left_out = model.scaler.left_out(torch.from_numpy(windows)).numpy()
+    x: Float64 = np.where(left_out, 0.0, (windows - mean[:, None]) / sd[:, None])
+    x = x.reshape(len(train), -1)
     kernel = x @ x.T
     errors = [_held_out_error(kernel, z, train, penalty) for penalty in config.penalties]
     penalty = config.penalties[int(np.argmin(errors))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
@@ -20,20 +21,25 @@ from offline.bids import (
     repetition_time,
 )
 from offline.bold import read_bold
+from offline.chains import common_chains, fit_chains, takes_fitting
 from offline.dataset import MANIFEST, ROIManifest, RunManifest, StoreManifest
 from offline.design import conditions, design_regressors, read_events
-from offline.progress import console, progress
+from offline.fit_artefacts import Runs
+from offline.progress import progress
 from offline.recordings import Recording
+from offline.splits import RunKey, SplitConfig, split_runs
 from offline.targets import UNIT, ROIConfig, roi_course, roi_voxels
 from rtfeedback.arithmetic import fix_arithmetic
 from rtfeedback.chain import Chain, ChainConfig, ChainSpec
+from rtfeedback.chain.chain import Tap
 from rtfeedback.chain.spec import BandPowerConfig
 from rtfeedback.checkpoint import Environment
-from rtfeedback.config import Config, parse_config
+from rtfeedback.config import Config
 from rtfeedback.errors import DatasetError
 from rtfeedback.folders import new_folder
 from rtfeedback.online.trclock import VOLUME_LABELS, volume_onsets
-from rtfeedback.signals import Float32, Float64, StreamInfo
+from rtfeedback.signals import Float32, Float64
+from rtfeedback.volume_locked import VolumeLocked
 
 BLOCK = 60.0  # s of EEG through the chain at a time; any other gives the same bits
 PACKAGES = ("rtfeedback", "numpy", "scipy", "torch", "mne", "nibabel", "nilearn")
@@ -56,6 +62,9 @@ class PrepareConfig(Config):
     """The chains that models may be fed by, each under its name."""
     targets: tuple[ROIConfig, ...] = Field(default=(ROIConfig(),), min_length=1)
     """The regions to be predicted."""
+    split: SplitConfig = SplitConfig()
+    """Which runs are for training: what is fitted here is fitted on those alone, so it has
+    to be the recipe's, or `train` refuses."""
     slice_ref: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Share of the TR after a volume's onset to which its slices were timed."""
     high_pass: Annotated[float, Field(ge=20)] = 128.0
@@ -92,7 +101,9 @@ def prepare(root: Path, out: Path, config: PrepareConfig) -> Path:
     infos = []
     for run in progress(runs, "Checking runs"):  # a comprehension leaves the bar on an error
         infos.append(read_eeg(run).info)
-    chains = _chains(config, infos)
+    chains = common_chains(config.chains, config.channels, infos)
+    if takes_fitting(config.chains):
+        chains = fit_chains(chains, _fit_runs(config, runs))
     with new_folder(out) as folder:
         manifests = []
         for run in progress(runs, "Preparing runs"):
@@ -118,46 +129,11 @@ def prepare(root: Path, out: Path, config: PrepareConfig) -> Path:
     return out
 
 
-def _chains(config: PrepareConfig, infos: list[StreamInfo]) -> dict[str, ChainSpec]:
-    """Return the chains that go for every run."""
-    if len({info.sfreq for info in infos}) > 1:
-        raise DatasetError(
-            "The EEG of the runs differs in rate",
-            found="; ".join(f"{info.name}: {info.sfreq:g} Hz" for info in infos),
-            do="Prepare runs of one rate together",
-        )
-    values = {
-        "channels": config.channels or _common_channels(infos),
-        "sfreq": infos[0].sfreq,
-        "recorded_reference": infos[0].reference,
-    }
-    return {
-        name: parse_config({"config": chain, **values}, ChainSpec, source=f"chain '{name}'")
-        for name, chain in config.chains.items()
-    }
-
-
-def _common_channels(infos: list[StreamInfo]) -> tuple[str, ...]:
-    """Return the EEG channels that every run has, in the order of the first."""
-    found = [
-        [name for name, kind in zip(info.channels, info.kinds, strict=True) if kind == "eeg"]
-        for info in infos
-    ]
-    common = tuple(name for name in found[0] if all(name in each for each in found))
-    if not common:
-        raise DatasetError(
-            "The runs have no EEG channel in common",
-            found="; ".join(
-                f"{info.name}: {', '.join(each)}"
-                for info, each in zip(infos, found, strict=True)
-            ),
-            do="Give a channel one name in all runs, or prepare the runs apart",
-        )
-    left_out = sorted({name for each in found for name in each}.difference(common))
-    if left_out:
-        text = f"left out, as not every run has them: {', '.join(left_out)}"
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
-    return common
+def _fit_runs(config: PrepareConfig, runs: list[PairedRun]) -> Runs:
+    """Return the training part, each run with what reads its EEG."""
+    keys = [RunKey(run.name, run.subject, run.session, order) for order, run in enumerate(runs)]
+    part = set(split_runs(keys, config.split).train)
+    return {run.name: partial(read_eeg, run) for run in runs if run.name in part}
 
 
 def _prepare_run(
@@ -183,8 +159,10 @@ def _prepare_run(
         **read_confounds(run, n_volumes),
         **_known_truth(truth.get(run.name), config),
     }
-    for name, spec in chains.items():
-        arrays[name], arrays[f"{name}_stamps"] = through_chain(recording, spec)
+    locked = _VolumeLockedTap(onsets, recording.info.sfreq)
+    for number, (name, spec) in enumerate(chains.items()):
+        tap = locked if number == 0 else None
+        arrays[name], arrays[f"{name}_stamps"] = through_chain(recording, spec, tap)
     return RunManifest(
         name=run.name,
         subject=run.subject,
@@ -198,12 +176,22 @@ def _prepare_run(
         eeg_sha256=_sha256(Path(run.eeg.fpath)),
         bold_sha256=_sha256(Path(run.bold.fpath)),
         onsets_from="markers in the EEG",
+        volume_locked=locked.share,
         arrays=_write_arrays(folder / run.name, arrays),
     )
 
 
-def through_chain(recording: Recording, spec: ChainSpec) -> tuple[Float32, Float64]:
+def through_chain(
+    recording: Recording, spec: ChainSpec, tap: Tap | None = None
+) -> tuple[Float32, Float64]:
     """Pass a recording through a chain; keep what comes once the filters have settled.
+
+    Parameters
+    ----------
+    recording : Recording
+    spec : ChainSpec
+    tap : callable, optional
+        Hears the filtered signal at the recording's rate (see `Chain`).
 
     Returns
     -------
@@ -211,7 +199,7 @@ def through_chain(recording: Recording, spec: ChainSpec) -> tuple[Float32, Float
     stamps : float64, shape (n_times,)
         Seconds from the recording's first sample.
     """
-    chain = Chain(spec, recording.info)
+    chain = Chain(spec, recording.info, tap)
     block = round(BLOCK * spec.sfreq)
     parts = [
         chain.push(recording.samples[first : first + block])
@@ -221,6 +209,30 @@ def through_chain(recording: Recording, spec: ChainSpec) -> tuple[Float32, Float
     index = np.concatenate([part for _, part in parts])
     settled = index >= chain.warm_up
     return features[settled], index[settled] / spec.sfreq
+
+
+class _VolumeLockedTap:
+    """The share of a run's EEG that repeats with its volumes, while the scanner runs."""
+
+    def __init__(self, onsets: Float64, sfreq: float) -> None:
+        self._tr = float(onsets[-1] - onsets[0]) / max(1, len(onsets) - 1)
+        self._first, self._last = float(onsets[0]), float(onsets[-1]) + self._tr
+        self._sfreq, self._seen = sfreq, 0
+        self._locked: VolumeLocked | None = None
+
+    @property
+    def share(self) -> float | None:
+        return self._locked.share if self._locked else None
+
+    def __call__(self, x: Float64) -> None:
+        if self._tr <= 0:  # a lone volume repeats nothing
+            return
+        if self._locked is None:
+            self._locked = VolumeLocked(self._tr, self._sfreq, x.shape[1])
+        stamps = np.arange(self._seen, self._seen + len(x)) / self._sfreq
+        self._seen += len(x)
+        scanned = (stamps >= self._first) & (stamps < self._last)
+        self._locked.push(x[scanned], stamps[scanned])
 
 
 def _onsets(

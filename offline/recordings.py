@@ -16,8 +16,8 @@ import numpy as np
 
 from offline.intact import brainvision_header, check_intact
 from offline.xdf import read_xdf
-from rtfeedback.channels import canonical, kind_of
 from rtfeedback.errors import RecordingError, RtfeedbackError
+from rtfeedback.naming import name_channels
 from rtfeedback.signals import Float32, Marker, StreamInfo
 
 MICROVOLTS = "microvolts"
@@ -42,11 +42,14 @@ class Recording:
     markers : tuple of Marker
         Stamps in seconds from the first sample, ascending; labels as on the wire, so
         without MNE's `Stimulus/`, `Response/` and `Comment/`.
+    notes : tuple of str
+        What was done to its labels, each a sentence.
     """
 
     info: StreamInfo
     samples: Float32
     markers: tuple[Marker, ...]
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         name, labels = self.info.name, self.info.channels
@@ -102,20 +105,21 @@ def recording_from_raw(raw: Any, name: str, *, reference: str = "") -> Recording
     """
     types = raw.get_channel_types()
     kept = [i for i, kind in enumerate(types) if kind != "stim" and _in_volts(raw, i)]
-    labels = tuple(canonical(raw.ch_names[i]) for i in kept)
+    names = name_channels(
+        [raw.ch_names[i] for i in kept],
+        # MNE calls an ECG `misc` where a BrainVision header gives it no coordinates.
+        [types[i].replace("misc", "") for i in kept],
+        reference=reference,
+    )
     info = StreamInfo(
         name=name,
         sfreq=float(raw.info["sfreq"]),
-        channels=labels,
-        # MNE calls an ECG `misc` where a BrainVision header gives it no coordinates.
-        kinds=tuple(
-            kind_of(label, types[i].replace("misc", ""))
-            for i, label in zip(kept, labels, strict=True)
-        ),
+        channels=names.channels,
+        kinds=names.kinds,
         units=(MICROVOLTS,) * len(kept),
-        reference=reference,
+        reference=names.reference,
     )
-    return Recording(info, _wire(raw, kept, name), _markers(raw))
+    return Recording(info, _wire(raw, kept, name), _markers(raw), names.notes)
 
 
 def _in_volts(raw: Any, i: int) -> bool:

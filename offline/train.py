@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -14,6 +15,7 @@ from offline.fit_ridge import fit_ridge
 from offline.progress import console
 from offline.splits import RunKey, Split, SplitConfig, split_runs
 from rtfeedback.arithmetic import fix_arithmetic
+from rtfeedback.chain import ChainSpec
 from rtfeedback.checkpoint import CheckpointSpec, Target, Training, save_checkpoint
 from rtfeedback.config import Config
 from rtfeedback.errors import DatasetError
@@ -40,13 +42,15 @@ def train(store: Store, out: Path, config: TrainConfig) -> CheckpointSpec:
     Raises
     ------
     DatasetError
-        If the split leaves nothing to train on, or a run is too short for one window.
+        If the split leaves nothing to train on, a run is too short for one window, or the
+        store was fitted on a run that the split holds out.
     OutputError
         If `out` is there already or cannot be written.
     """
     parts = split_store(store, config.split)
     for note in parts.notes:
         console.print(note, markup=False, highlight=False)
+    _check_fit(store.chain(config.model.chain), parts)
     window = WindowSpec(
         length=config.model.length,
         lead=config.model.lead,
@@ -77,11 +81,15 @@ def train(store: Store, out: Path, config: TrainConfig) -> CheckpointSpec:
             seed=config.seed,
         )
     notes["windows"] = len(training)
+    notes["windows_left_out"] = training.left_out
     spec = spec.model_copy(
         update={"training": spec.training.model_copy(update={"notes": notes})}
     )
     fix_arithmetic()
     save_checkpoint(out, spec, model.eval())
+    if training.left_out:
+        said = f"{training.left_out} training windows left out for their artefacts"
+        console.print(said, markup=False, highlight=False)
     return spec
 
 
@@ -92,6 +100,18 @@ def split_store(store: Store, config: SplitConfig) -> Split:
         for order, run in enumerate(store.manifest.runs)
     ]
     return split_runs(keys, config)
+
+
+def _check_fit(chain: ChainSpec, parts: Split) -> None:
+    """Refuse a chain that knows a held-out run: what it masks there would be too kind."""
+    fits = [fit.fitted_on for fit in (chain.artefacts, chain.eog) if fit]
+    known = sorted({name for names in fits for name in names}.intersection(parts.test))
+    if known:
+        raise DatasetError(
+            "The chain's artefact limits or EOG coefficients were fitted on a held-out run",
+            found=f"{', '.join(known)} in the store's fit and in this recipe's test part",
+            do="Prepare again with the recipe's [split], or train with the store's",
+        )
 
 
 def _targets(store: Store, training: Examples) -> tuple[Target, ...]:
@@ -144,6 +164,11 @@ def _spec(
             test=parts.test,
             seed=config.seed,
             semi_synthetic=store.manifest.semi_synthetic,
+            volume_locked=_largest(runs[name].volume_locked for name in parts.train),
             versions=store.manifest.versions,
         ),
     )
+
+
+def _largest(shares: Iterable[float | None]) -> float | None:
+    return max((share for share in shares if share is not None), default=None)

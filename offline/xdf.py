@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from rtfeedback.channels import canonical, kind_of, scale_to_volts
+from rtfeedback.channels import scale_to_volts
 from rtfeedback.errors import ChannelError, RecordingError, RtfeedbackError
+from rtfeedback.naming import name_channels
 from rtfeedback.signals import Float32, Float64, Marker, StreamInfo
 
 # A stream whose rate is further off than this states a wrong one or has lost samples.
@@ -19,8 +20,8 @@ _BLOCK = 2.0
 _STEP = 0.02
 
 
-def read_xdf(path: Path) -> tuple[StreamInfo, Float32, tuple[Marker, ...]]:
-    """Read the file's only EEG stream, in float32 microvolts, and its markers.
+def read_xdf(path: Path) -> tuple[StreamInfo, Float32, tuple[Marker, ...], tuple[str, ...]]:
+    """Read the file's only EEG stream, in float32 microvolts, its markers, and notes.
 
     Raises
     ------
@@ -29,7 +30,7 @@ def read_xdf(path: Path) -> tuple[StreamInfo, Float32, tuple[Marker, ...]]:
     """
     streams = _load(path)
     eeg = _only_eeg(path, streams)
-    info, scales = _describe(path, eeg)
+    info, scales, notes = _describe(path, eeg)
     kept = [i for i, scale in enumerate(scales) if scale is not None]
     _refuse_irregular(path, eeg["time_stamps"], info.sfreq)
     samples = np.ascontiguousarray(eeg["time_series"].take(kept, axis=1), np.float32)
@@ -38,7 +39,7 @@ def read_xdf(path: Path) -> tuple[StreamInfo, Float32, tuple[Marker, ...]]:
         if scale is not None and scale != 1e-6:
             wide = np.asarray(eeg["time_series"][:, i], np.float64)
             samples[:, column] = wide * scale * 1e6
-    return info, samples, _markers(streams, eeg)
+    return info, samples, _markers(streams, eeg), notes
 
 
 def _load(path: Path) -> list[dict[str, Any]]:
@@ -83,8 +84,10 @@ def _only_eeg(path: Path, streams: list[dict[str, Any]]) -> dict[str, Any]:
     )
 
 
-def _describe(path: Path, eeg: dict[str, Any]) -> tuple[StreamInfo, list[float | None]]:
-    """Return what the stream says of itself, and per channel of the file what makes volts."""
+def _describe(
+    path: Path, eeg: dict[str, Any]
+) -> tuple[StreamInfo, list[float | None], tuple[str, ...]]:
+    """Return what the stream says, what makes volts of each channel, and how it was named."""
     channels = _channels(eeg)
     if len(channels) != eeg["time_series"].shape[1]:
         raise RecordingError(
@@ -92,36 +95,44 @@ def _describe(path: Path, eeg: dict[str, Any]) -> tuple[StreamInfo, list[float |
             found=f"{len(channels)} labels for {eeg['time_series'].shape[1]} channels",
             do="Record from an amplifier's stream that states labels: channels go by name",
         )
-    kinds = [kind_of(label, kind) for label, kind, _ in channels]
-    scales = [_scale(path, *channel) for channel in channels]
+    names = name_channels(
+        [label for label, _, _ in channels],
+        [kind for _, kind, _ in channels],
+        reference=_below(eeg["info"], "desc", "reference", "label"),
+    )
+    scales = [
+        _scale(path, label, kind, unit)
+        for label, kind, (_, _, unit) in zip(names.channels, names.kinds, channels, strict=True)
+    ]
     kept = [i for i, scale in enumerate(scales) if scale is not None]
     info = StreamInfo(
         name=path.stem,
         sfreq=float(_field(eeg, "nominal_srate") or 0),
-        channels=tuple(channels[i][0] for i in kept),
-        kinds=tuple(kinds[i] for i in kept),
+        channels=tuple(names.channels[i] for i in kept),
+        kinds=tuple(names.kinds[i] for i in kept),
         units=("microvolts",) * len(kept),
-        reference=canonical(_below(eeg["info"], "desc", "reference", "label")),
+        reference=names.reference,
     )
-    return info, scales
+    return info, scales, names.notes
 
 
 def _channels(eeg: dict[str, Any]) -> list[tuple[str, str, str]]:
     """Return (label, type, unit) of each channel that has a label."""
-    channels = eeg["info"]["desc"]
-    for step in ("channels", "channel"):
-        first = channels[0] if channels else None
-        channels = first.get(step, []) if isinstance(first, dict) else []
+    description = _first(eeg["info"]["desc"])
+    # Some senders leave out the `channels` around them.
+    channels = _first(description.get("channels")).get("channel") or description.get("channel")
     rows = (
-        (
-            canonical(_below(c, "label") or _below(c, "name")),
-            _below(c, "type"),
-            _below(c, "unit"),
-        )
-        for c in channels
+        (_below(c, "label") or _below(c, "name"), _below(c, "type"), _below(c, "unit"))
+        for c in channels or []
         if isinstance(c, dict)
     )
     return [row for row in rows if row[0]]
+
+
+def _first(nodes: Any) -> dict[str, Any]:
+    """Return the first of pyxdf's list of dicts, an empty one where there is none."""
+    first = nodes[0] if nodes else None
+    return first if isinstance(first, dict) else {}
 
 
 def _scale(path: Path, label: str, kind: str, unit: str) -> float | None:
@@ -129,7 +140,7 @@ def _scale(path: Path, label: str, kind: str, unit: str) -> float | None:
     try:
         return scale_to_volts(unit)
     except ChannelError as error:
-        if kind_of(label, kind) == "misc":
+        if kind == "misc":
             return None
         raise RecordingError(
             f"Channel '{label}' of {path} is not in volts", found=error.wrong, do=error.do

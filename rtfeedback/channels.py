@@ -1,6 +1,7 @@
 """What a channel's label, stated type and unit mean: one canonical name, kind and scale.
 
-Knows no recording and no stream; needs no MNE, so that the runtime does not either.
+Knows no recording and no stream; needs no MNE, so that the runtime does not either. What
+the labels of one stream share is `naming.py`'s.
 """
 
 from __future__ import annotations
@@ -48,19 +49,25 @@ _STATED: Final = {
 }
 # The same, found in a label; the later rows keep auxiliary channels from passing as EEG.
 _LABELLED: Final = (
-    (re.compile(r"EOG"), "eog"),
+    (re.compile(r"EOG|^[LR]OC\b"), "eog"),
     (re.compile(r"ECG|EKG"), "ecg"),
     (re.compile(r"EMG"), "emg"),
     (re.compile(r"AUX|GSR|EDA|RESP|PULSE|PLETH|PPG|SPO2|ACC[_ ]?[XYZ]|GYRO"), "misc"),
-    (re.compile(r"TRIG|STATUS|STIM|MARKER|EVENT|COUNTER|PHOTO|TEMP"), "misc"),
+    (re.compile(r"TRIG|STATUS|STIM|MARKER|EVENT|COUNTER|PHOT[IO]|TEMP"), "misc"),
 )
 
-# The micro sign U+00B5 and the Greek mu U+03BC both occur; "" is microvolts because that
-# is what BrainVision's header defines and what LSL amplifiers that state no unit send.
+# Sites of the 10-20 system (Jasper 1958) that the 10-10 system names anew.
+_RENAMED: Final = {"T3": "T7", "T4": "T8", "T5": "P7", "T6": "P8"}
+SYNONYMS: Final = _RENAMED | {new: old for old, new in _RENAMED.items()}
+"""The other name of a site that has two."""
+
+# Silence is microvolts because that is what BrainVision's header defines and what LSL
+# amplifiers that state no unit send.
+_SILENT: Final = ("", "n/a", "na", "none", "unknown")
+# The micro sign U+00B5 and the Greek mu U+03BC both occur.
 _UNITS: Final = {
-    **dict.fromkeys(
-        ("", "uv", "\u00b5v", "\u03bcv", "microv", "microvolt", "microvolts"), 1e-6
-    ),
+    **dict.fromkeys((*_SILENT, "uv", "\u00b5v", "\u03bcv", "microv"), 1e-6),
+    **dict.fromkeys(("microvolt", "microvolts"), 1e-6),
     **dict.fromkeys(("v", "volt", "volts"), 1.0),
     **dict.fromkeys(("millivolt", "millivolts"), 1e-3),
     **dict.fromkeys(("nv", "nanovolt", "nanovolts"), 1e-9),
@@ -95,12 +102,22 @@ def kind_of(label: str, stated: str = "") -> str:
         Its type in the words of LSL, MNE or BIDS, in any case; empty where silent.
     """
     word = stated.strip().lower()
-    if word and word not in ("eeg", "n/a", "unknown"):
+    if word not in ("eeg", *_SILENT):
         return _STATED.get(word, "misc")
     for pattern, kind in _LABELLED:
         if pattern.search(label.upper()):
             return kind
     return "eeg" if word == "eeg" or _plausible(label) else "misc"
+
+
+def is_site(label: str) -> bool:
+    """Tell whether a label is the name of one site on the head, in any case."""
+    return _SITE.fullmatch(canonical(label).upper()) is not None
+
+
+def states_unit(unit: str) -> bool:
+    """Tell whether a unit says anything: silence is taken as microvolts, and to be told."""
+    return unit.strip().lower() not in _SILENT
 
 
 def scale_to_volts(unit: str) -> float:

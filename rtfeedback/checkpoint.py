@@ -59,6 +59,9 @@ class Training(Config):
     seed: int
     semi_synthetic: bool = False
     """Real EEG with a simulated BOLD: no claim of skill follows from it."""
+    volume_locked: float | None = None
+    """Largest share of the training runs' EEG that repeats from volume to volume: near 0
+    where gradient artefacts were corrected or there was no scanner, near 1 in raw EEG."""
     notes: dict[str, float | int | str] = Field(default_factory=dict)
     """What the fit chose and reached: penalty, epochs, validation r."""
     versions: dict[str, str] = Field(default_factory=dict)
@@ -90,6 +93,7 @@ class CheckpointSpec(Config):
             n_times=self.window.n_times(self.chain.rate),
             n_targets=len(self.targets),
             rate=self.chain.rate,
+            hold=self.chain.hold,
         )
 
 

@@ -52,11 +52,14 @@ class Due:
         The time that it predicts.
     volume : int or None
         None for a hop between volumes.
+    reason : str or None
+        Why no value can be valid at that time, whatever the EEG is like.
     """
 
     end: float
     target: float
     volume: int | None = None
+    reason: str | None = None
 
 
 def volumes_ahead(spec: WindowSpec, tr: float, rate: float) -> int:

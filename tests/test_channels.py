@@ -2,7 +2,14 @@ from __future__ import annotations
 
 import pytest
 
-from rtfeedback.channels import canonical, kind_of, scale_to_volts
+from rtfeedback.channels import (
+    SYNONYMS,
+    canonical,
+    is_site,
+    kind_of,
+    scale_to_volts,
+    states_unit,
+)
 from rtfeedback.errors import ChannelError
 
 
@@ -57,6 +64,9 @@ def test_every_name_of_the_10_05_system_is_known_in_any_case() -> None:
         ("VEOGb", "", "eog"),
         ("EKG", "", "ecg"),
         ("emg-L", "", "emg"),
+        ("Cz", "n/a", "eeg"),
+        ("LOC", "", "eog"),
+        ("Photic", "eeg", "misc"),
     ],
 )
 def test_a_kind_is_what_is_stated_or_what_the_label_says(
@@ -85,3 +95,20 @@ def test_a_unit_of_voltage_has_a_scale(unit: str, volts: float) -> None:
 def test_another_unit_is_refused_by_name(unit: str) -> None:
     with pytest.raises(ChannelError, match=unit):
         scale_to_volts(unit)
+
+
+def test_silence_is_microvolts_and_known_for_silence() -> None:
+    assert [
+        u for u in ("", " ", "n/a", "N/A", "unknown", "uV", "V", "g") if states_unit(u)
+    ] == [
+        "uV",
+        "V",
+        "g",
+    ]
+    assert scale_to_volts("N/A") == scale_to_volts("none") == 1e-6
+
+
+def test_two_names_of_one_site_name_each_other() -> None:
+    assert all(SYNONYMS[SYNONYMS[name]] == name and is_site(name) for name in SYNONYMS)
+    assert SYNONYMS["T3"] == "T7"
+    assert not is_site("F3-C3")

@@ -15,7 +15,17 @@ from torch import nn
 from rtfeedback.checkpoint import CheckpointSpec, save_checkpoint
 from rtfeedback.models import RidgeConfig
 
-COMMANDS = ["demo", "simulate", "prepare", "train", "evaluate", "play", "run", "listen"]
+COMMANDS = [
+    "demo",
+    "simulate",
+    "prepare",
+    "train",
+    "evaluate",
+    "play",
+    "run",
+    "doctor",
+    "listen",
+]
 Run = Callable[..., tuple[int, str, list[str]]]
 
 
@@ -93,7 +103,7 @@ def test_it_runs_as_a_module() -> None:
         ("play a.vhdr --stream x --speed inf", "--speed"),
         ("play a.vhdr --stream x --speed fast", "--speed"),
         ("play a.vhdr --stream x --chunk 0", "--chunk"),
-        ("run", "Missing option '--stream'"),
+        ("run", "--stream names the EEG stream"),
         ("run --stream x --tr 2 --markers m", "--markers and --tr exclude each other"),
         ("run --stream x --tr 0", "--tr"),
         ("run --stream x --hop -1", "--hop"),

@@ -35,7 +35,8 @@ def test_every_link_to_a_file_leads_somewhere(document: str) -> None:
 
 def test_the_map_names_every_module() -> None:
     text = (ROOT / "ARCHITECTURE.md").read_text()
-    packages = ("rtfeedback", "rtfeedback/online", "rtfeedback/chain", "offline")
+    packages = ("rtfeedback", *(f"rtfeedback/{name}" for name in ("online", "chain", "doctor")))
+    packages += ("offline", "offline/faults")
     for path in (path for package in packages for path in (ROOT / package).glob("*.py")):
         if not path.stem.startswith("_"):
             assert re.search(rf"\b{path.stem}\b", text), path

@@ -26,6 +26,7 @@ TR, N_VOLUMES, OFFSET = 2.0, 40, 417123.456789  # s from the recording's clock t
 NAMES = ("Fp1", "Cz", "ECG", "O2", "C3", "C4", "Pz")
 KINDS = ("eeg", "eeg", "ecg", "eeg", "eeg", "eeg", "eeg")
 MODEL = ("C3", "Cz", "C4", "O2")
+MISSING = (3, 17, 18)  # markers; and that of volume 25 is told twice
 CLOCK = 40e-6  # s by which the clocks of two inlets differ
 
 Windows = dict[int, Float32]
@@ -42,8 +43,7 @@ def recorded(sfreq: float, phase: float) -> Recording:
     n_times, rng = round((phase + N_VOLUMES * TR + 0.4) * sfreq), np.random.default_rng(0)
     drift = rng.normal(0, 0.5, (n_times, len(NAMES))).cumsum(axis=0)
     samples = rng.normal(rng.normal(0, 5e3, len(NAMES)), 20, (n_times, len(NAMES))) + drift
-    missing = (3, 17, 18)  # and 25 is told twice
-    onsets = [phase + k * TR for k in range(N_VOLUMES) if k not in missing]
+    onsets = [phase + k * TR for k in range(N_VOLUMES) if k not in MISSING]
     onsets = sorted([*onsets, phase + 25 * TR + 0.1])
     info = StreamInfo("run", sfreq, NAMES, KINDS, ("µV",) * len(NAMES))
     markers = (Marker(0.01, "S  1"), *(Marker(onset, "R128") for onset in onsets))
@@ -126,9 +126,11 @@ def in_the_lab(
 
 
 def assert_same(lab: Windows, desk: Windows) -> None:
-    # The desk drops volumes past the BOLD's end; a forecast in the lab may name one.
+    # The desk drops volumes past the BOLD's end; a forecast in the lab may name one. And
+    # the lab inserts volumes whose markers are missing, for which the desk has no onset.
     lab = {volume: data for volume, data in lab.items() if volume < N_VOLUMES}
-    assert lab.keys() == desk.keys()
+    assert desk.keys() <= lab.keys()
+    assert len(lab.keys() - desk.keys()) <= len(MISSING)
     assert len(desk) >= 25
     for volume, data in desk.items():
         assert lab[volume].dtype == data.dtype == np.float32

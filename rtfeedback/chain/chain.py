@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import ceil
 
 import numpy as np
 
 from rtfeedback.chain.band_power import BandPower
 from rtfeedback.chain.decimate import Decimate
-from rtfeedback.chain.filters import band_filter
-from rtfeedback.chain.pick import Pick
-from rtfeedback.chain.reference import Reference
+from rtfeedback.chain.front import Front
+from rtfeedback.chain.masks import Masks
 from rtfeedback.chain.spec import ChainSpec
-from rtfeedback.signals import Bool, Float32, Int64, StreamInfo
+from rtfeedback.signals import Bool, Float32, Float64, Int64, StreamInfo
+
+Tap = Callable[[Float64], object]
 
 
 class Chain:
@@ -24,6 +26,16 @@ class Chain:
         What the model was trained with.
     info : StreamInfo
         What the stream offers; its channels are matched by name.
+    tap : callable, optional
+        Is called with the filtered signal at the stream's rate, in volts, float64 of shape
+        (n_times, n_channels), each time that samples are pushed.
+
+    Attributes
+    ----------
+    warm_up : int
+        Samples of a segment after which the filters have settled.
+    notes : tuple of str
+        What of the stream was taken for what, each a sentence to be logged.
 
     Raises
     ------
@@ -31,19 +43,22 @@ class Chain:
         If the stream is not what the chain was made for.
     """
 
-    def __init__(self, spec: ChainSpec, info: StreamInfo) -> None:
+    def __init__(self, spec: ChainSpec, info: StreamInfo, tap: Tap | None = None) -> None:
         self.spec = spec
-        self._pick = Pick(spec, info)
-        self._reference = Reference(spec)
-        self._filter = band_filter(spec)
+        self._front = Front(spec, info)
+        self._tap = tap
         self._decimate = Decimate(spec)
-        power = spec.config.band_power
+        power, artefacts = spec.config.band_power, spec.config.artefacts
         self._power = BandPower(spec, power) if power else None
+        self._n_bands = len(power.bands) if power else 1
+        limits = spec.artefacts
+        self._masks = Masks(spec, artefacts, limits) if artefacts and limits else None
+        self.notes = self._front.notes
         self.warm_up = self._settling_time()
         self._seen = 0
 
     def _settling_time(self) -> int:
-        samples = self._filter.warm_up
+        samples = self._front.warm_up
         if self._decimate.filter:
             samples += self._decimate.filter.warm_up
         if self._power:  # a token is settled once every sample in it is
@@ -52,16 +67,15 @@ class Chain:
 
     def usable(self, samples: Float32) -> Bool:
         """Return which samples are numbers in every channel that is used, shape (n_times,)."""
-        used = samples.take(self._pick.columns, axis=1)
+        used = samples.take(self._front.columns, axis=1)
         return np.atleast_1d(np.isfinite(used).all(axis=1))
 
     def reset(self) -> None:
         """Forget the past; the next sample begins a segment and the warm-up."""
         self._seen = 0
-        self._filter.reset()
-        self._decimate.reset()
-        if self._power:
-            self._power.reset()
+        for stage in (self._front, self._decimate, self._power, self._masks):
+            if stage:
+                stage.reset()
 
     def push(self, samples: Float32) -> tuple[Float32, Int64]:
         """Pass new samples through.
@@ -74,15 +88,21 @@ class Chain:
         Returns
         -------
         features : float32, shape (n_out, n_features)
-            Volts, or log10 V**2 for tokens.
+            Volts, or log10 V**2 for tokens; NaN where an artefact lies in it.
         index : int64, shape (n_out,)
             For each, the index in the segment of the newest sample in it. Below
             `warm_up` the filters have not settled.
         """
         index = np.arange(self._seen, self._seen + len(samples), dtype=np.int64)
         self._seen += len(samples)
-        x = self._filter(self._reference(self._pick(samples)))
-        x, index = self._decimate(x, index)
+        signals = self._front(samples)
+        if self._tap:
+            self._tap(signals.filtered)
+        x, index = self._decimate(signals.filtered, index)
         if self._power:
             x, index = self._power(x, index)
-        return x.astype(np.float32), index
+        features = x.astype(np.float32)
+        if self._masks and len(samples):
+            masked = self._masks(signals, index)
+            features[masked.repeat(self._n_bands, axis=1)] = np.nan
+        return features, index

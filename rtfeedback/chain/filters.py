@@ -51,16 +51,26 @@ class Filter:
         return np.ascontiguousarray(y)
 
 
-def band_filter(spec: ChainSpec) -> Filter:
-    """Return the chain's notch and band-pass as one cascade at the stream's rate."""
-    low, high = spec.config.band
+def high_pass(spec: ChainSpec) -> Filter:
+    """Return the band's lower edge and the mains notches as one cascade."""
+    low, _ = spec.config.band
     parts = [signal.butter(2, low, "highpass", fs=spec.sfreq, output="sos")]
     parts += [
         signal.tf2sos(*signal.iirnotch(mains, NOTCH_Q, fs=spec.sfreq))
         for mains in spec.config.notch
     ]
-    parts.append(signal.butter(4, high, "lowpass", fs=spec.sfreq, output="sos"))
     return Filter(np.concatenate(parts))
+
+
+def low_pass(spec: ChainSpec) -> Filter:
+    """Return the band's upper edge."""
+    _, high = spec.config.band
+    return Filter(signal.butter(4, high, "lowpass", fs=spec.sfreq, output="sos"))
+
+
+def band_filter(spec: ChainSpec) -> Filter:
+    """Return both as one cascade, for a look at a signal outside the chain."""
+    return Filter(np.concatenate([high_pass(spec).sos, low_pass(spec).sos]))
 
 
 def anti_alias_filter(spec: ChainSpec) -> Filter:

@@ -9,21 +9,33 @@ from rtfeedback.signals import Float64
 
 
 class Reference:
-    """Subtract the reference from every channel; drop a reference that was only lent."""
+    """Subtract the reference from every channel; drop a reference that was only lent.
+
+    Columns after these are EOG: those that are EEG are re-referenced with the channels,
+    and count in no average.
+    """
 
     def __init__(self, spec: ChainSpec) -> None:
         self.n_channels = len(spec.channels)
         self.kind = spec.config.reference
-        if self.kind in spec.channels:
-            self.column = spec.channels.index(self.kind)
-        else:
-            self.column = self.n_channels
+        self._lent = spec.lends_reference
+        self._column = (
+            spec.channels.index(self.kind) if self.kind in spec.channels else self.n_channels
+        )
+        referenced = spec.eog.referenced if spec.eog else ()
+        # 1 takes the reference out of a column, 0 leaves it as recorded.
+        self._taken = np.array([float(taken) for taken in referenced])
 
     def __call__(self, x: Float64) -> Float64:
-        """Return x re-referenced, in volts, shape (n_times, n_channels)."""
+        """Return x re-referenced, in volts, shape (n_times, n_channels + n_eog)."""
         if self.kind == "recorded":
             return x
+        channels, eog = x[:, : self.n_channels], x[:, self.n_channels + self._lent :]
         if self.kind == "average":
             # A row's mean depends on that row alone; x @ M.T would round by chunk.
-            return np.asarray(x - x.mean(axis=1, keepdims=True))
-        return np.ascontiguousarray(x[:, : self.n_channels] - x[:, self.column, None])
+            reference = np.ascontiguousarray(channels).mean(axis=1, keepdims=True)
+        else:
+            reference = x[:, self._column, None]
+        if not len(self._taken):
+            return np.ascontiguousarray(channels - reference)
+        return np.concatenate([channels - reference, eog - reference * self._taken], axis=1)

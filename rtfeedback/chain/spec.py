@@ -6,8 +6,10 @@ from fractions import Fraction
 from math import ceil
 from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from rtfeedback.chain.limits import ArtefactConfig, ArtefactLimits, EOGRegression
+from rtfeedback.channels import canonical
 from rtfeedback.config import Config
 
 Positive = Annotated[float, Field(gt=0)]
@@ -58,6 +60,21 @@ class ChainConfig(Config):
     passes frequencies up to some 0.35 of the output rate, and none above half of it."""
     band_power: BandPowerConfig | None = None
     """With this section the chain ends in band-power tokens, without it in samples."""
+    eog: tuple[str, ...] = ()
+    """EOG channels, or frontal EEG ones, to regress out of the others; these are then no
+    channels of the model. None: blinks are masked, as far as they are artefacts."""
+    artefacts: ArtefactConfig | None = ArtefactConfig()
+    """What is masked as an artefact; `false`: nothing."""
+
+    @field_validator("artefacts", mode="before")
+    @classmethod
+    def _none_in_toml(cls, value: object) -> object:
+        return None if value is False else value
+
+    @field_validator("eog")
+    @classmethod
+    def _canonical(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(canonical(name) for name in names)
 
     @model_validator(mode="after")
     def _band_rises(self) -> ChainConfig:
@@ -79,11 +96,31 @@ class ChainSpec(Config):
     """Rate of the stream in hertz."""
     recorded_reference: str = ""
     """Reference of the recording, where it was stated."""
+    eog: EOGRegression | None = None
+    """What the EOG explains of each channel, once it was fitted."""
+    artefacts: ArtefactLimits | None = None
+    """What is an artefact in each channel, once it was fitted."""
 
     @model_validator(mode="after")
     def _names_are_distinct(self) -> ChainSpec:
-        if len(set(self.channels)) < len(self.channels):
-            raise ValueError("A channel is named twice")
+        eog = self.eog.channels if self.eog else self.config.eog
+        names = [*self.channels, *eog]
+        if len(set(names)) < len(names):
+            twice = sorted({name for name in names if names.count(name) > 1})
+            raise ValueError(
+                f"{', '.join(twice)}: named twice, or as channel of the model and as EOG"
+            )
+        if self.config.reference in eog:
+            raise ValueError(f"{self.config.reference} cannot be both reference and EOG")
+        return self
+
+    @model_validator(mode="after")
+    def _fits_have_its_channels(self) -> ChainSpec:
+        n = len(self.channels)
+        if self.artefacts and self.artefacts.n_channels() != n:
+            raise ValueError(f"There are not artefact limits for {n} channels")
+        if self.eog and any(len(row) != n for row in self.eog.coefficients):
+            raise ValueError(f"There are not EOG coefficients for {n} channels")
         return self
 
     @model_validator(mode="after")
@@ -129,6 +166,17 @@ class ChainSpec(Config):
         """Rate of what comes out, samples or tokens, in hertz."""
         power = self.config.band_power
         return power.rate if power else float(self.sample_rate)
+
+    @property
+    def hold(self) -> int:
+        """Outputs before a masked one that a model leaves out with it."""
+        config = self.config.artefacts
+        return round(config.hold * self.rate) if config and self.artefacts else 0
+
+    @property
+    def lends_reference(self) -> bool:
+        """Whether the reference is a channel of the stream that is none of the model's."""
+        return self.config.reference not in ("average", "recorded", *self.channels)
 
     @property
     def n_features(self) -> int:

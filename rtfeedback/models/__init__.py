@@ -28,8 +28,18 @@ def build_model(
     n_times: int,
     n_targets: int,
     rate: float,
+    hold: int = 0,
 ) -> nn.Module:
     """Return an untrained model for windows of one shape.
+
+    Parameters
+    ----------
+    config : RidgeConfig or EEGNetConfig
+    n_features, n_times, n_targets : int
+    rate : float
+        Of a window's samples, in hertz.
+    hold : int
+        Samples before a masked one that are left out with it (see `FeatureScaler`).
 
     Raises
     ------
@@ -44,7 +54,12 @@ def build_model(
             do="Lengthen the window",
         )
     if isinstance(config, RidgeConfig):
-        return Ridge(n_features=n_features, n_times=n_times, n_targets=n_targets)
+        return Ridge(n_features=n_features, n_times=n_times, n_targets=n_targets, hold=hold)
     return EEGNet(
-        config, n_features=n_features, n_times=n_times, n_targets=n_targets, rate=rate
+        config,
+        n_features=n_features,
+        n_times=n_times,
+        n_targets=n_targets,
+        rate=rate,
+        hold=hold,
     )

@@ -63,11 +63,12 @@ class EEGNet(nn.Module):
         n_times: int,
         n_targets: int,
         rate: float,
+        hold: int = 0,
     ) -> None:
         super().__init__()
         self.config = config
         n_maps = config.f1 * config.depth
-        self.scaler = FeatureScaler(n_features)
+        self.scaler = FeatureScaler(n_features, hold)
         self.spatial = nn.Conv1d(n_features, n_maps, 1, bias=False)
         self.temporal = nn.Conv1d(
             config.f1,

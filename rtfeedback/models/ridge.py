@@ -41,9 +41,9 @@ class Ridge(nn.Module):
     Cury et al. 2020, Front. Neurosci. 13:1451, doi:10.3389/fnins.2019.01451.
     """
 
-    def __init__(self, *, n_features: int, n_times: int, n_targets: int) -> None:
+    def __init__(self, *, n_features: int, n_times: int, n_targets: int, hold: int = 0) -> None:
         super().__init__()
-        self.scaler = FeatureScaler(n_features)
+        self.scaler = FeatureScaler(n_features, hold)
         self.linear = nn.Linear(n_features * n_times, n_targets)
 
     def set(self, weights: Float64, bias: Float64) -> None:

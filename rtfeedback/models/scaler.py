@@ -1,4 +1,4 @@
-"""Standardise each feature by its mean and sd over the training part."""
+"""Standardise each feature by its mean and sd over the training part; leave out artefacts."""
 
 from __future__ import annotations
 
@@ -9,13 +9,25 @@ from rtfeedback.signals import Float64
 
 
 class FeatureScaler(nn.Module):
-    """(x - mean) / sd per feature row; the statistics are buffers, fitted at the desk."""
+    """(x - mean) / sd per feature row; the statistics are buffers, fitted at the desk.
+
+    What is masked as an artefact comes as NaN and leaves as 0, the training part's mean.
+
+    Parameters
+    ----------
+    n_features : int
+    hold : int
+        Samples before a masked one that are left out with it: an artefact is known for one
+        only once it is large. All is decided inside the window, so nothing depends on what
+        comes after it.
+    """
 
     mean: Tensor
     sd: Tensor
 
-    def __init__(self, n_features: int) -> None:
+    def __init__(self, n_features: int, hold: int = 0) -> None:
         super().__init__()
+        self.hold = hold
         self.register_buffer("mean", torch.zeros(n_features, 1))
         self.register_buffer("sd", torch.ones(n_features, 1))
 
@@ -26,4 +38,14 @@ class FeatureScaler(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Scale windows, shape (n, n_features, n_times)."""
-        return (x - self.mean) / self.sd
+        return ((x - self.mean) / self.sd).masked_fill(self.left_out(x), 0.0)
+
+    def left_out(self, x: Tensor) -> Tensor:
+        """Return what of windows is left out, bool of their shape (..., n_times)."""
+        masked = x.isnan()
+        if self.hold == 0:
+            return masked
+        # How many masked ones there are up to `hold` samples later, less those before.
+        counts = nn.functional.pad(masked.cumsum(-1), (1, 0))
+        ends = torch.arange(1, x.shape[-1] + 1, device=x.device) + self.hold
+        return counts[..., ends.clamp(max=x.shape[-1])] > counts[..., :-1]

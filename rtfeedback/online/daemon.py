@@ -9,23 +9,25 @@ from math import inf
 from typing import Any
 
 from rtfeedback.chain import Chain
-from rtfeedback.errors import RtfeedbackError, StreamError
 from rtfeedback.online import lsl
 from rtfeedback.online.control import Control
 from rtfeedback.online.feedback import FeedbackMaker
+from rtfeedback.online.inputs import Inputs, markers_of
 from rtfeedback.online.line import Line
+from rtfeedback.online.plausibility import Plausibility
 from rtfeedback.online.publisher import Publisher
 from rtfeedback.online.session import SessionFolder
 from rtfeedback.online.settings import RunConfig, RunOptions, run_flags
 from rtfeedback.online.silence import Silence, next_tick
+from rtfeedback.online.source import Source, StreamLost, StreamOver
+from rtfeedback.online.status import scanner_facts, stream_facts
 from rtfeedback.online.telling import Telling
 from rtfeedback.online.trclock import CountedVolumes, TRClock
 from rtfeedback.predictor import Predictor
-from rtfeedback.signals import Chunk, Window
+from rtfeedback.signals import Chunk, Feedback, StreamInfo, Window
 
 HEARTBEAT = 1.0  # s between status messages, whatever happens
 PULL = 0.02  # s that a pull may wait, so that nothing else waits longer
-REFUSED = 1.0  # s before a stream that was refused is looked at again
 
 
 class Stopped(Exception):  # noqa: N818 (an order, not an error)
@@ -40,20 +42,30 @@ class Daemon:
     predictor : Predictor
     options : RunOptions
     config : RunConfig
+    source : Source, optional
+        Where the streams are; LSL, by the names in the options, without.
 
     Raises
     ------
-    CheckpointError, PublishError, OutputError
+    CheckpointError, PublishError, OutputError, StreamError
         Before anything is opened: what would be refused later is refused now.
     """
 
-    def __init__(self, predictor: Predictor, options: RunOptions, config: RunConfig) -> None:
+    def __init__(
+        self,
+        predictor: Predictor,
+        options: RunOptions,
+        config: RunConfig,
+        source: Source | None = None,
+    ) -> None:
         lsl.hush()
         self.predictor, self.options, self.config = predictor, options, config
         spec = predictor.spec
         flags = run_flags(spec, config, options)
         self.tr = options.tr or spec.tr
         self.period = options.hop or self.tr
+        source = source or lsl.LSLSource(options.stream, options.markers)
+        markers_name = markers_of(source) if options.markers else None
         with ExitStack() as undo:
             self.publisher = Publisher(options.endpoint)
             undo.callback(self.publisher.close)
@@ -81,16 +93,18 @@ class Daemon:
             mark=lambda label: self.tell.event("mark", label=label),
             stop=self.stop,
         )
+        self._plausibility = Plausibility(spec, self.tr)
+        self.inputs = Inputs(
+            source, self._make_chain, self.tell, self._idle, markers_name=markers_name
+        )
         self._line: Line | None = None
-        self._stream: lsl.LSLStream | None = None
-        self._markers: lsl.LSLMarkers | None = None
         self._state = "starting"
         self._stopping, self._end = False, inf
         self._last: Window | None = None
         self._silence = Silence(config.stream.stale, self.period)
         self._heartbeat = time.monotonic()
         self._told = (-1, 0)  # the segment, and the samples lost by then
-        self._refused = ""
+        self._doubted: str | None = None
         self._ready = False
 
     def stop(self) -> None:
@@ -123,91 +137,47 @@ class Daemon:
     def _open(self) -> None:
         self._state = "waiting"
         wait, options = self.config.stream.wait, self.options
-        self.tell.say(f"waiting up to {wait:g} s for the stream '{options.stream}'")
-        if options.markers:  # first, so that no marker of the EEG's first samples is lost
-            self._markers = lsl.find_markers(options.markers, timeout=wait, idle=self._idle)
-        stream = lsl.find_stream(options.stream, timeout=wait, idle=self._idle)
+        self.tell.say(f"waiting up to {wait:g} s for the stream '{self.inputs.source.name}'")
+        chain = self.inputs.open(wait)
         labels = self.config.stream.volume_labels
         self._line = Line(
-            self._chain(stream),
+            chain,
             self.predictor.spec.window,
             TRClock(self.tr, labels) if options.markers else CountedVolumes(self.tr),
             hop=options.hop,
             gap=self.config.stream.gap,
+            plausibility=self._plausibility,
         )
-        self._take(stream)
-
-    def _chain(self, stream: lsl.LSLStream) -> Chain:
-        """Return the chain for a stream, which is closed if it is refused."""
-        try:
-            return Chain(self.predictor.spec.chain, stream.info)
-        except RtfeedbackError:
-            stream.close()
-            raise
-
-    def _take(self, stream: lsl.LSLStream) -> None:
-        self._stream, self._refused = stream, ""
         self._silence.open(time.monotonic())
-        info = stream.info
-        self.tell.log(f"stream={info.name} sfreq={info.sfreq:g} channels={len(info.channels)}")
 
-    def _reopen_stream(self) -> None:
-        """Wait for the lost EEG, telling that all is stale; a strange one is refused."""
-        assert self._line is not None  # it was opened before it was lost
-        try:
-            stream = lsl.find_stream(self.options.stream, timeout=inf, idle=self._idle)
-            self._line.reconnect(self._chain(stream))
-        except RtfeedbackError as error:
-            self._refuse(self.options.stream, error)
-            return
-        self._take(stream)
-        self.tell.event("reconnect", stream=stream.info.name, source_id=stream.info.source_id)
+    def _recover(self) -> None:
+        chain = self.inputs.recover()
+        if chain is not None and self._line is not None:
+            self._line.reconnect(chain)
+            self._silence.open(time.monotonic())
 
-    def _reopen_markers(self, name: str) -> None:
-        """Wait for the lost markers while the EEG goes on."""
-        try:
-            self._markers = lsl.find_markers(name, timeout=inf, idle=self._idle)
-        except lsl.StreamLost:
-            raise  # the EEG's, while the markers were waited for
-        except StreamError as error:
-            self._refuse(name, error)
-            return
-        self.tell.event("reconnect", stream=name)
-
-    def _refuse(self, name: str, error: RtfeedbackError) -> None:
-        if str(error) != self._refused:  # once, not each time that it is looked at
-            self._refused = str(error)
-            self.tell.event("refused", stream=name, reason=str(error))
-        again = time.monotonic() + REFUSED
-        while time.monotonic() < again:
-            time.sleep(PULL)
-            self._idle()
-
-    def _lose_stream(self, error: lsl.StreamLost) -> None:
-        assert self._stream is not None
-        self.tell.event("lost", stream=self.options.stream, reason=str(error))
-        self._stream.close()
-        self._stream = None
+    def _make_chain(self, info: StreamInfo) -> Chain:
+        return Chain(self.predictor.spec.chain, info, tap=self._plausibility.tap)
 
     # --- the loop ------------------------------------------------------------------
 
     def _step(self) -> None:
         """Take what has come; where a stream is lost, until it is back."""
         try:
-            if self._stream is None:
-                self._reopen_stream()
-            elif self.options.markers and self._markers is None:
-                self._reopen_markers(self.options.markers)
-            else:
+            if self.inputs.complete:
                 self._idle()
-        except lsl.StreamLost as error:
-            self._lose_stream(error)
+            else:
+                self._recover()
+        except StreamOver:
+            raise Stopped from None
+        except StreamLost:
+            pass  # it was told, and is recovered in the next step
 
     def _idle(self) -> None:
         """Take what has come, unless the run is over."""
         if self._stopping or time.monotonic() > self._end:
             raise Stopped
-        chunk = self._stream.pull(PULL) if self._stream else None
+        chunk = self.inputs.pull(PULL)
         pulled = time.monotonic()
         self._take_markers()
         if chunk is not None:
@@ -216,35 +186,54 @@ class Daemon:
         self._watch()
 
     def _take_markers(self) -> None:
-        if self._markers is None or self._line is None:
+        if self._line is None:
             return
-        try:
-            markers = self._markers.pull()
-        except lsl.StreamLost as error:
-            self.tell.event("lost", stream=self._markers.name, reason=str(error))
-            self._markers.close()
-            self._markers = None
-            return
-        for marker in markers:
+        for marker in self.inputs.pull_markers():
             volume = self._line.mark(marker)
             if volume is not None:
-                self.tell.event("volume", volume=volume, onset=marker.stamp)
+                self.tell.event("volume", volume=volume.number, onset=volume.onset)
+            self._tell_happenings()
 
     def _predict(self, chunk: Chunk) -> None:
         assert self._line is not None
         windows = self._line.push(chunk)
         if self._line.hears:
-            self._silence.hear(chunk.received)
+            self._silence.hear(time.monotonic())
             self._state = "running"
         for window in windows:
-            self._tell_gap()
+            self._tell_happenings()
             self._last = window
-            began = time.perf_counter()
-            prediction = self.predictor(window.data) if window.valid else None
-            infer_ms = 1000 * (time.perf_counter() - began) if prediction else None
-            self.tell.feedback(self.make.of_window(window, prediction, infer_ms))
+            self.tell.feedback(self._feedback_of(window))
             self._watch()
+        self._tell_happenings()
+
+    def _feedback_of(self, window: Window) -> Feedback:
+        # What is late already would only make what comes after it late as well.
+        if not window.valid or self.make.is_late(window):
+            return self.make.of_window(window, None, None)
+        began = time.perf_counter()
+        prediction = self.predictor(window.data)
+        return self.make.of_window(window, prediction, 1000 * (time.perf_counter() - began))
+
+    def _tell_happenings(self) -> None:
+        """Say what became of the streams, before any feedback that it bears on."""
+        assert self._line is not None
         self._tell_gap()
+        self._tell_doubt()
+        if isinstance(clock := self._line.volumes, TRClock):
+            for happening in clock.happened:
+                self.tell.event(happening.kind, **happening.facts)
+            clock.happened.clear()
+
+    def _tell_doubt(self) -> None:
+        doubt = self._plausibility.doubt
+        if (doubt and doubt.reason) == self._doubted:
+            return
+        self._doubted = doubt.reason if doubt else None
+        if doubt:
+            self.tell.event("implausible", reason=doubt.reason, found=doubt.found, do=doubt.do)
+        else:
+            self.tell.event("plausible")
 
     def _tell_gap(self) -> None:
         """Say that a segment began, before anything that comes from it."""
@@ -253,15 +242,21 @@ class Daemon:
         if timeline.segment > segment:
             self._told = timeline.segment, timeline.lost
             if segment >= 0:
-                self.tell.event("gap", segment=timeline.segment, lost=timeline.lost - lost)
+                self.tell.event(
+                    "gap",
+                    segment=timeline.segment,
+                    sample=timeline.first_sample,
+                    lost=timeline.lost - lost,
+                )
 
     def _tell_silence(self, now: float) -> None:
         """Publish that all is stale, at once and then every period, while no EEG comes."""
         if self._line is None:
             return  # nothing is stale before it began
-        if self._silence.tells(now, gone=self._stream is None):
+        if self._silence.tells(now, gone=not self.inputs.hears_eeg):
             self._state = "stale"
-            self.tell.feedback(self.make.stale(self._last, self._silence.heard))
+            reason = "refused" if self.inputs.refused else "stale"
+            self.tell.feedback(self.make.stale(self._last, self._silence.heard, reason))
 
     def _watch(self) -> None:
         """Tell that the run goes on, and answer a question."""
@@ -274,39 +269,25 @@ class Daemon:
             self.publisher.answer(self.control.answer(request))
 
     def _status(self) -> dict[str, Any]:
-        timeline = self._line.timeline if self._line else None
-        volumes = self._line.volumes if self._line else None
-        clock = volumes if isinstance(volumes, TRClock) else None
         heard = self._silence.heard
         return {
             "state": self._state,
-            "stream": self.options.stream,
+            "stream": self.inputs.source.name,
             "seq": self.make.seq,
-            "markers": self._marker_state(),
-            "samples_received": timeline.received if timeline else 0,
-            "samples_lost": timeline.lost if timeline else 0,
-            "segments": timeline.segment + 1 if timeline else 0,
-            "volumes_doubled": clock.doubled if clock else 0,
-            "volumes_missing": clock.missing if clock else 0,
+            **stream_facts(self._line, self._plausibility),
+            **scanner_facts(self._line, self.inputs),
             "age_ms": None if heard is None else 1000 * (time.monotonic() - heard),
             "recording": "lost" if self.folder.lost else "ok",
             "flags": list(self.make.flags),
             "checkpoint": self.predictor.checkpoint.hash,
         }
 
-    def _marker_state(self) -> str | None:
-        if self.options.markers is None:
-            return None
-        return "lost" if self._line and self._markers is None else "ok"
-
     def _close(self) -> None:
         self._state = "stopped"
         status = self._status()
         self.tell.status(status)
         self.publisher.close()
-        for inlet in (self._stream, self._markers):
-            if inlet:
-                inlet.close()
+        self.inputs.close()
         if self._ready:
             self.tell.say(
                 f"stopped after {self.make.seq} feedback messages;"

@@ -58,8 +58,8 @@ class FeedbackMaker:
         elif prediction is not None and not plausible(prediction):
             reason = "artefact"
         age = time.monotonic() - window.received
-        if reason == "ok" and age > self._period:
-            reason = "late"
+        if reason == "ok" and (prediction is None or age > self._period):
+            reason = "late"  # it was late already where none was made
         return self._message(
             prediction if reason == "ok" else None,
             reason,
@@ -73,7 +73,13 @@ class FeedbackMaker:
             infer_ms=infer_ms,
         )
 
-    def stale(self, last: Window | None, received: float | None) -> Feedback:
+    def is_late(self, window: Window) -> bool:
+        """Return whether a window's message can only say that it is late."""
+        return time.monotonic() - window.received > self._period
+
+    def stale(
+        self, last: Window | None, received: float | None, reason: str = "stale"
+    ) -> Feedback:
         """Return the message that says that no EEG comes.
 
         Parameters
@@ -82,10 +88,12 @@ class FeedbackMaker:
             The last that fell due.
         received : float or None
             Monotonic clock at which the last sample was received, if one ever was.
+        reason : str
+            `stale`, or `refused` where what comes is not what the checkpoint needs.
         """
         return self._message(
             None,
-            "stale",
+            reason,
             volume=None,
             target_time=None,
             lsl_time=last.lsl_time if last else None,

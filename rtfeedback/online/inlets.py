@@ -16,21 +16,20 @@ import numpy as np
 import pylsl
 import pylsl.util
 
-from rtfeedback.channels import canonical, kind_of
 from rtfeedback.errors import StreamError
+from rtfeedback.naming import name_channels, refuse_unnamed
+from rtfeedback.online.receipt import Receipt
+from rtfeedback.online.source import Idle, StreamLost, conversion
 from rtfeedback.signals import Chunk, Marker, StreamInfo
 
+__all__ = ["BUFFER", "SLICE", "Idle", "LSLMarkers", "LSLStream", "StreamLost", "VisibleStream"]
+
 ResultT = TypeVar("ResultT")
-Idle = Callable[[], object]
 
 SLICE = 0.04  # s that liblsl may block between two calls of `idle`
 BUFFER = 360  # s of samples that wait in liblsl; older ones are dropped
 _OPENING = 10.0  # s that a stream may take to answer once found
 _PULL = 1.0  # s of samples taken in one pull at most, so that none takes long
-
-
-class StreamLost(StreamError):  # noqa: N818 (it says what happened, as pylsl's LostError)
-    """A stream that was there and has ended or broken off."""
 
 
 @dataclass(frozen=True)
@@ -72,13 +71,17 @@ class LSLStream:
     info : StreamInfo
     description : str
         All that the stream says of itself, as XML.
+    notes : tuple of str
+        What was done to read it.
     """
 
     def __init__(self, found: Any, *, buffer: int = BUFFER, idle: Idle = lambda: None) -> None:
         self._inlet, self.description = _open(found, buffer, idle)
-        self.info = _parse(self.description)
+        self.info, notes = _parse(self.description)
         rows = max(1, round(self.info.sfreq * _PULL))
         self._wire = np.empty((rows, len(self.info.channels)), self._inlet.np_dtype)
+        self.notes = (*notes, *conversion(self._wire.dtype.name))
+        self._receipt = Receipt(time.monotonic())
 
     def pull(self, timeout: float) -> Chunk | None:
         """Wait for the first sample, then take what else is there, up to 1 s of samples.
@@ -99,7 +102,8 @@ class LSLStream:
             )
         except pylsl.util.LostError as error:
             raise _lost(self.info.name) from error
-        received = time.monotonic()
+        full = len(stamps) == len(self._wire)
+        received = self._receipt.date(time.monotonic(), waited=timeout, waiting=full)
         if not len(stamps):
             return None
         with np.errstate(over="ignore"):  # a float64 beyond float32 is infinite
@@ -167,8 +171,8 @@ def _patiently(ask: Callable[[float], ResultT], deadline: float, idle: Idle) -> 
                 raise
 
 
-def _parse(description: str) -> StreamInfo:
-    """Return what a stream's XML says.
+def _parse(description: str) -> tuple[StreamInfo, tuple[str, ...]]:
+    """Return what a stream's XML says, and what was done to its labels.
 
     Raises
     ------
@@ -176,26 +180,24 @@ def _parse(description: str) -> StreamInfo:
         It does not name each channel, or names two EEG channels alike.
     """
     root = ElementTree.fromstring(description)
-    name, count = _below(root, "name"), int(_below(root, "channel_count"))
-    channels = root.findall("desc/channels/channel")
-    labels = [canonical(_below(c, "label") or _below(c, "name")) for c in channels]
-    kinds = [kind_of(x, _below(c, "type")) for x, c in zip(labels, channels, strict=True)]
-    eeg = [label for label, kind in zip(labels, kinds, strict=True) if kind == "eeg"]
-    if len(labels) != count or not all(labels) or len(set(eeg)) < len(eeg):
-        raise StreamError(
-            f"The stream '{name}' does not name each of its channels",
-            found=f"{count} channels with the labels {', '.join(labels) or '(none)'}",
-            do="Have the amplifier's program state one label per channel: they go by name",
-        )
-    return StreamInfo(
-        name=name,
+    # Some senders leave out the `channels` around them.
+    channels = root.findall("desc/channels/channel") or root.findall("desc/channel")
+    names = name_channels(
+        [_below(c, "label") or _below(c, "name") for c in channels],
+        [_below(c, "type") for c in channels],
+        reference=_below(root, "desc/reference/label") or _below(root, "desc/reference"),
+    )
+    info = StreamInfo(
+        name=_below(root, "name"),
         sfreq=float(_below(root, "nominal_srate")),
-        channels=tuple(labels),
-        kinds=tuple(kinds),
+        channels=names.channels,
+        kinds=names.kinds,
         units=tuple(_below(c, "unit") for c in channels),
-        reference=canonical(_below(root, "desc/reference/label")),
+        reference=names.reference,
         source_id=_below(root, "source_id"),
     )
+    refuse_unnamed(info.name, int(_below(root, "channel_count")), names)
+    return info, names.notes
 
 
 def _below(node: ElementTree.Element, path: str) -> str:

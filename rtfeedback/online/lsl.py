@@ -1,7 +1,7 @@
 """Lab Streaming Layer: this process's session and clock, and finding streams by name.
 
-Only this file, `inlets.py` and `outlets.py` import pylsl; what they define is to be had
-here. Knows nothing of segments, volumes or checkpoints.
+Only this file, `inlets.py`, `outlets.py` and `offsets.py` import pylsl; what streams need of
+it is to be had here. Knows nothing of segments, volumes or checkpoints.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from rtfeedback.errors import StreamError
 from rtfeedback.online.inlets import (
     BUFFER,
     SLICE,
-    Idle,
     LSLMarkers,
     LSLStream,
-    StreamLost,
     VisibleStream,
 )
 from rtfeedback.online.outlets import EEGOutlet, MarkerOutlet
+from rtfeedback.online.source import Idle, StreamLost
 
 __all__ = [
     "EEGOutlet",
     "LSLMarkers",
+    "LSLSource",
     "LSLStream",
     "MarkerOutlet",
     "StreamLost",
@@ -44,7 +44,7 @@ __all__ = [
     "streams",
 ]
 
-ResultT = TypeVar("ResultT")
+OpenT = TypeVar("OpenT", LSLStream, LSLMarkers)
 
 # An outlet that closed keeps its ports for a minute. Once liblsl's 32 are used up it takes
 # random ones, on which nobody asks: loopback multicast reaches only one outlet.
@@ -115,8 +115,38 @@ def streams(wait: float = 1.0) -> list[VisibleStream]:
     return [VisibleStream.of(info) for info in pylsl.resolve_streams(wait)]
 
 
+class LSLSource:
+    """An EEG stream and, where it is named, a marker stream of LSL.
+
+    Parameters
+    ----------
+    name : str
+    markers_name : str, optional
+    """
+
+    def __init__(self, name: str, markers_name: str | None = None) -> None:
+        self.name, self.markers_name = name, markers_name
+
+    def open_stream(
+        self, *, timeout: float, idle: Idle, first: Callable[[], object] = lambda: None
+    ) -> LSLStream:
+        """Wait for the EEG stream, and open it; see `source.Source`."""
+        return find_stream(self.name, timeout=timeout, idle=idle, first=first)
+
+    def open_markers(self, *, timeout: float, idle: Idle) -> LSLMarkers:
+        """Wait for the marker stream, and open it; see `source.Source`."""
+        if self.markers_name is None:
+            raise ValueError("no marker stream was named")
+        return find_markers(self.markers_name, timeout=timeout, idle=idle)
+
+
 def find_stream(
-    name: str, *, timeout: float = 20.0, buffer: int = BUFFER, idle: Idle = lambda: None
+    name: str,
+    *,
+    timeout: float = 20.0,
+    buffer: int = BUFFER,
+    idle: Idle = lambda: None,
+    first: Callable[[], object] = lambda: None,
 ) -> LSLStream:
     """Wait for the one EEG stream called `name`, and open it.
 
@@ -128,6 +158,8 @@ def find_stream(
         Seconds of samples that may wait in liblsl.
     idle : callable
         Called at least every 50 ms while waiting.
+    first : callable
+        Called once the stream is found, before it is opened.
 
     Raises
     ------
@@ -136,7 +168,12 @@ def find_stream(
     """
     how = f"Start it (rtfeedback play FILE --stream {name}), or check the amplifier's program"
     search = _Search(name, "EEG stream", _eeg, how, idle, sure=_of_type_eeg)
-    return search.open(timeout, lambda found: LSLStream(found, buffer=buffer, idle=idle))
+
+    def opener(found: Any) -> LSLStream:
+        first()
+        return LSLStream(found, buffer=buffer, idle=idle)
+
+    return search.open(timeout, opener)
 
 
 def find_markers(name: str, *, timeout: float = 20.0, idle: Idle = lambda: None) -> LSLMarkers:
@@ -163,7 +200,7 @@ class _Search:
         self.sure = sure
         self.resolver = pylsl.ContinuousResolver(forget_after=_FORGET)
 
-    def open(self, timeout: float, opener: Callable[[Any], ResultT]) -> ResultT:
+    def open(self, timeout: float, opener: Callable[[Any], OpenT]) -> OpenT:
         """Wait for the stream, and return what `opener` makes of it."""
         deadline = time.monotonic() + timeout
         while True:
@@ -175,6 +212,7 @@ class _Search:
             # A rival, or the one of type EEG, may have answered later than the one opened.
             if {info.uid() for info in self._found()} <= {found.uid()}:
                 return opened
+            opened.close()
 
     def _wait(self, deadline: float) -> Any:
         rivals_since = seen = 0.0

@@ -12,7 +12,7 @@ _BUFFER = 360  # s of samples kept for a consumer that lags; older ones are drop
 
 
 class EEGOutlet:
-    """An EEG stream of our own, in float32, with a new source id.
+    """An EEG stream of our own, in float32.
 
     Parameters
     ----------
@@ -22,11 +22,22 @@ class EEGOutlet:
         What the stream is called; `info.name` is not sent.
     buffer : int
         Seconds of samples kept for a consumer that lags; older ones are dropped.
+    source_id : str, optional
+        By which a consumer knows an outlet that was closed and opened again; a new one
+        without.
     """
 
-    def __init__(self, info: StreamInfo, stream_name: str, *, buffer: int = _BUFFER) -> None:
+    def __init__(
+        self,
+        info: StreamInfo,
+        stream_name: str,
+        *,
+        buffer: int = _BUFFER,
+        source_id: str | None = None,
+    ) -> None:
+        source = source_id or uuid.uuid4().hex
         stated = pylsl.StreamInfo(
-            stream_name, "EEG", len(info.channels), info.sfreq, "float32", uuid.uuid4().hex
+            stream_name, "EEG", len(info.channels), info.sfreq, "float32", source
         )
         description = stated.desc()
         description.append_child_value("manufacturer", "rtfeedback")
@@ -59,10 +70,11 @@ class EEGOutlet:
 
 
 class MarkerOutlet:
-    """A marker stream of our own, with a new source id."""
+    """A marker stream of our own; its source id is as an `EEGOutlet`'s."""
 
-    def __init__(self, name: str) -> None:
-        stated = pylsl.StreamInfo(name, "Markers", 1, 0, "string", uuid.uuid4().hex)
+    def __init__(self, name: str, *, source_id: str | None = None) -> None:
+        source = source_id or uuid.uuid4().hex
+        stated = pylsl.StreamInfo(name, "Markers", 1, 0, "string", source)
         self._outlet = pylsl.StreamOutlet(stated)
 
     def push(self, label: str, stamp: float) -> None:

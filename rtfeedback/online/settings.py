@@ -61,6 +61,8 @@ class RunOptions:
         Name of the EEG stream.
     markers : str or None
         Name of the marker stream; without it volumes are counted on the stream's stamps.
+    source : str or None
+        What is read in place of LSL, for the record: an address, or a recording.
     tr, hop : float or None
         Seconds.
     endpoint : str
@@ -79,6 +81,7 @@ class RunOptions:
     endpoint: str = "tcp://127.0.0.1:5556"
     duration: float | None = None
     accept_domain_shift: bool = False
+    source: str | None = None
 
 
 def run_flags(spec: CheckpointSpec, config: RunConfig, options: RunOptions) -> tuple[str, ...]:

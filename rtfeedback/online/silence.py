@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 from math import inf
-from statistics import median_low
 
-PAUSE = 2.0  # s between two chunks that no amplifier takes: longer is not its habit
+PAUSE = 4.0  # s between two chunks that no amplifier takes: longer is not its habit
 HABIT = 32  # pauses that show what is usual
+OFTEN = 3  # times that a pause has to be there to be one
 
 
 class Silence:
@@ -68,8 +68,19 @@ class Silence:
         return True
 
     def _patience(self) -> float:
-        usual = median_low(self._pauses) if self._pauses else 0.0
-        return max(self.after, 2 * usual)
+        return max(self.after, 2 * self._usual())
+
+    def _usual(self) -> float:
+        """Return the pause that half of the time goes by in pauses of at least.
+
+        Half of the pauses would not do: what is sent at once may be pulled in parts.
+        """
+        half, spent = sum(self._pauses) / 2, 0.0
+        for n, pause in enumerate(sorted(self._pauses, reverse=True), 1):
+            spent += pause
+            if n >= OFTEN and spent >= half:
+                return pause
+        return 0.0
 
 
 def next_tick(tick: float, period: float, now: float) -> float:

@@ -7,6 +7,7 @@ fixed-gain second-order loop smooths them; both give the same whatever the chunk
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -18,6 +19,10 @@ from rtfeedback.signals import Bool, Chunk, Float32, Float64
 
 LOOP_FREQUENCY = 0.05  # Hz: slow against jitter, fast against clock drift
 GAP = 0.02  # s: declared threshold; a jump below it counts as jitter
+
+RATE_TOLERANCE = 1e-3  # of the nominal rate; clocks of amplifiers are some 20 times better
+RATE_SPAN = 60  # s that the rate is measured over, at most
+RATE_JITTER = 0.015  # s that smoothed stamps may be off at either end of that span
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +56,29 @@ class Piece:
 class Timeline:
     """Cut chunks into pieces of segments and smooth their stamps.
 
+    A piece ends with each whole second of its segment's samples, so that what is found
+    out over seconds is found out at the same sample however the chunks are cut.
+
     Parameters
     ----------
     sfreq : float
         Nominal rate in hertz.
     gap : float
         A jump of the stamps by more than this, in seconds, is a break.
+
+    Attributes
+    ----------
+    segment : int
+        The last one begun, counted from 0; -1 before the first.
+    first_sample : int
+        Its absolute index, counted over the run.
+    received, lost : int
+        Samples, over the run.
+    rate : float or None
+        Samples a second over the last minute of the segment, by the stamps; None in its
+        first second. Losses too small to be counted one by one lower it.
+    rate_is_nominal : bool
+        Whether `rate` is the stated one, to 0.1 % and 15 ms of jitter.
     """
 
     def __init__(self, sfreq: float, gap: float = GAP) -> None:
@@ -65,12 +87,18 @@ class Timeline:
         pole = np.exp(-2 * np.pi * LOOP_FREQUENCY / sfreq)
         alpha, beta = 1 - pole**2, (1 - pole) ** 2
         self._loop = np.array([[alpha, beta - alpha, 0, 1, -2 * pole, pole**2]])
-        self.segment = -1
+        self.segment, self.first_sample = -1, 0
         self.received = 0
         self.lost = 0
         self._start: float | None = None
         self._n = 0  # samples of the segment so far
         self._broken = False
+        self._second = max(1, round(sfreq))  # in samples
+        self._drift: deque[tuple[float, float]] = deque(
+            maxlen=RATE_SPAN + 1
+        )  # off nominal, each second
+        self.rate: float | None = None
+        self.rate_is_nominal = True
 
     def break_here(self) -> None:
         """Let the next sample begin a segment: another outlet, or a restart."""
@@ -111,6 +139,7 @@ class Timeline:
                 n = 1
             else:
                 n = int(jumps[0]) if len(jumps) else len(stamps)
+                n = min(n, self._second - self._n % self._second)
                 yield self._continue(samples[:n], stamps[:n], residual[:n], sample)
             samples, stamps, sample = samples[n:], stamps[n:], sample + n
 
@@ -125,10 +154,13 @@ class Timeline:
     def _begin(self, samples: Float32, stamps: Float64, sample: int, jump: float) -> Piece:
         lost = round(jump * self.sfreq) if jump > self.gap else 0
         self.segment += 1
+        self.first_sample = sample
         self.lost += lost
         self._start, self._n, self._last = float(stamps[0]), 1, 0.0
         self._state = np.zeros((1, 2))
         self._broken = False
+        self._drift.clear()
+        self._measure(0.0, 0.0)
         return Piece(samples[:1], stamps[:1], stamps[:1], self.segment, True, lost, sample)
 
     def _continue(
@@ -138,7 +170,19 @@ class Timeline:
         smoothed = stamps - residual + smooth
         self._n += len(stamps)
         self._last = float(residual[-1])
+        if self._n % self._second == 0:
+            self._measure(self._last, float(smooth[-1]))
         return Piece(samples, stamps, smoothed, self.segment, False, 0, sample)
+
+    def _measure(self, raw: float, smooth: float) -> None:
+        """Take note of how far the stamps are off the nominal rate by now, in seconds."""
+        self._drift.append((raw, smooth))
+        span = (len(self._drift) - 1) * self._second / self.sfreq
+        # Smoothed stamps tell jitter from drift, and follow a drift only after seconds.
+        first_raw, first_smooth = self._drift[0]
+        self.rate = self.sfreq / (1 + (raw - first_raw) / span) if span else None
+        gained = abs(smooth - first_smooth)
+        self.rate_is_nominal = gained <= RATE_TOLERANCE * span + RATE_JITTER
 
 
 def _runs(flags: Bool) -> list[tuple[int, int]]:

@@ -247,7 +247,7 @@ def test_each_sample_is_worked_on_once(
         through(chain, cut(samples, cycle([100])))
         costs.append(sum(worked))
         worked.clear()
-    assert set(costs) == {2 * len(samples)}  # band filter and anti-alias filter
+    assert set(costs) == {3 * len(samples)}  # high-pass, low-pass and anti-alias filter
 
 
 def carried(thing: object) -> int:

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rtfeedback.chain import ChainConfig, ChainSpec
+from rtfeedback.chain.limits import EOGRegression
 from rtfeedback.chain.pick import Pick
 from rtfeedback.errors import ChannelError
 from rtfeedback.signals import StreamInfo
@@ -79,7 +80,7 @@ def test_a_bipolar_channel_is_no_monopolar_one(a: str, b: str, apart: str) -> No
         Pick(spec_of(bipolar), info_of(a, "O2"))
 
 
-@pytest.mark.parametrize("near", ["T3", "T8", "T7 ref", "EEG T7", "T7-REF", "T07"])
+@pytest.mark.parametrize("near", ["P7", "T8", "T7 ref", "EEG T7", "T7-REF", "T3-Cz", "T07"])
 def test_a_channel_is_never_guessed(near: str) -> None:
     with pytest.raises(ChannelError, match="no channel T7"):
         Pick(spec_of("T7"), info_of(near))
@@ -147,6 +148,90 @@ def test_a_reference_by_name_has_to_be_there() -> None:
 
 def test_a_unit_that_is_no_voltage_is_refused_only_where_it_counts() -> None:
     info = info_of("Cz", "Fz", units=("uV", "g"))
-    with pytest.raises(ChannelError, match="The unit 'g'"):
+    with pytest.raises(
+        ChannelError, match=r"Channel Fz of 'Cap' is not in volts.*'g'"
+    ) as caught:
         Pick(spec_of("Fz"), info)
+    assert "Known are V, mV, uV" in str(caught.value)
+    assert "state its unit, or train without the channel" in str(caught.value)
     assert Pick(spec_of("Cz"), info).scales.tolist() == [1e-6]
+
+
+# ------------------------------------------------------------------ two names of one site
+
+
+@pytest.mark.parametrize(
+    ("wanted", "there"),
+    [("T7", "T3"), ("T8", "T4"), ("P7", "T5"), ("P8", "T6")],
+)
+def test_a_site_is_found_by_its_other_name_and_that_is_told(wanted: str, there: str) -> None:
+    for one, other in ((wanted, there), (there, wanted)):
+        pick = Pick(spec_of("Cz", one), info_of("O1", other.upper(), "Cz"))
+        assert pick.columns.tolist() == [2, 1]
+        assert f"{other} of 'Cap' is taken as {one}" in pick.notes[0]
+
+
+def test_an_exact_name_comes_before_the_other_one() -> None:
+    pick = Pick(spec_of("T7", "T3"), info_of("T3", "T7"))
+    assert pick.columns.tolist() == [1, 0]
+    assert not any("taken as" in note for note in pick.notes)
+
+
+def test_one_column_is_never_two_channels() -> None:
+    with pytest.raises(ChannelError, match="no channel T3"):
+        Pick(spec_of("T7", "T3"), info_of("T7", "Cz"))
+
+
+def test_the_other_name_of_another_organ_is_refused() -> None:
+    info = info_of("T3", "Cz", kinds=("emg", "eeg"))
+    with pytest.raises(ChannelError, match="Channel T3 of 'Cap' is EMG, not EEG"):
+        Pick(spec_of("T7"), info)
+
+
+# ------------------------------------------------------------------ EOG
+
+
+def with_eog(*eog: str, reference: str = "average") -> ChainSpec:
+    regression = EOGRegression(
+        channels=eog,
+        referenced=(False,) * len(eog),
+        coefficients=((0.1,),) * len(eog),
+        fitted_on=("a",),
+    )
+    return spec_of("Cz", reference=reference).model_copy(update={"eog": regression})
+
+
+def test_eog_channels_come_last_after_a_lent_reference() -> None:
+    info = info_of("VEOG", "M1", "Fp1", "Cz", kinds=("eog", "eeg", "eeg", "eeg"))
+    assert Pick(with_eog("VEOG", "Fp1"), info).columns.tolist() == [3, 0, 2]
+    assert Pick(with_eog("Fp1", reference="M1"), info).columns.tolist() == [3, 1, 2]
+
+
+def test_an_eog_channel_is_eog_or_eeg_and_has_to_be_there() -> None:
+    with pytest.raises(ChannelError, match="Channel VEOG of 'Cap' is ECG, not EEG or EOG"):
+        Pick(with_eog("VEOG"), info_of("VEOG", "Cz", kinds=("ecg", "eeg")))
+    with pytest.raises(ChannelError, match="no channel VEOG"):
+        Pick(with_eog("VEOG"), info_of("Cz"))
+    with pytest.raises(ChannelError, match="not in volts"):
+        Pick(with_eog("VEOG"), info_of("VEOG", "Cz", kinds=("eog", "eeg"), units=("g", "uV")))
+
+
+# ------------------------------------------------------------------ what is told
+
+
+def test_units_are_told_by_group_and_silence_is_told_as_an_assumption() -> None:
+    info = info_of("Cz", "Fz", "O1", "ECG", units=("uV", "", "", "mV"))
+    notes = Pick(spec_of("O1", "Cz", "Fz"), info).notes
+    assert notes == (
+        "'Cap' states no unit for 2 of the channels that are used: microvolts are assumed",
+        "'Cap' states uV for 1 of the channels that are used",
+    )
+
+
+def test_an_unnamed_reference_is_told_where_the_chain_keeps_it() -> None:
+    spec = spec_of("Cz", reference="recorded", recorded="FCz")
+    assert any("FCz, is assumed" in note for note in Pick(spec, info_of("Cz")).notes)
+    info = info_of("Cz", reference="REF")
+    assert any("FCz, is assumed" in note for note in Pick(spec, info).notes)
+    info = info_of("Cz", reference="FCz")
+    assert not any("assumed" in note for note in Pick(spec, info).notes)

@@ -60,7 +60,7 @@ def test_a_window_is_features_first_and_contiguous(run: Run) -> None:
     assert window.shape == (features.shape[1], 40)
     assert window.flags.c_contiguous
     assert window.dtype == np.float32
-    assert np.array_equal(window.T, features[21:61])
+    assert np.array_equal(window.T, features[21:61], equal_nan=True)
 
 
 def test_arrays_are_mapped_not_read(run: Run) -> None:

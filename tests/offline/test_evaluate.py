@@ -122,6 +122,50 @@ def test_a_held_out_run_too_short_for_one_window_is_refused(
     assert not (tmp_path / "out").exists()
 
 
+def spoilt(store: Store, *spans: tuple[int, int]) -> Store:
+    """Mask rows of the held-out run's tokens in all channels."""
+    path = store.path / TEST / "tokens.npy"
+    tokens = np.load(path)
+    for first, last in spans:
+        tokens[first:last] = np.nan
+    np.save(path, tokens)
+    return store
+
+
+def test_volumes_whose_window_is_invalid_count_in_nothing_and_are_named(
+    predictor: Predictor, store: Store, store_copy: Store, tmp_path: Path
+) -> None:
+    whole = evaluate(predictor, store, tmp_path / "whole")["runs"][0]
+    report = evaluate(predictor, spoilt(store_copy, (150, 190)), tmp_path / "out")
+    (run,) = report["runs"]
+    spec = predictor.spec
+    examples = store_copy.runs[TEST].examples(spec.model.chain, spec.window)
+    assert run["artefacts"] == examples.volumes[~examples.allowed].tolist() != []
+    assert run["volumes"] == examples.volumes[examples.allowed].tolist()
+    assert sorted(run["volumes"] + run["artefacts"]) == sorted(
+        whole["volumes"] + whole["artefacts"]
+    )
+    expected = pearson(np.array(run["measured"]), np.array(run["predicted"]))
+    assert run["r"] == pytest.approx(expected)
+    assert report["partial"]["n"] == len(whole["volumes"])  # bridged, as a spectrum takes
+
+
+def test_how_many_windows_were_invalid_is_printed(
+    predictor: Predictor, store_copy: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = evaluate(predictor, spoilt(store_copy, (150, 190)), tmp_path / "out")
+    print_report(report)
+    n = len(report["runs"][0]["artefacts"])
+    assert f"{n} windows were invalid for their artefacts" in capsys.readouterr().out
+
+
+def test_a_held_out_run_of_nothing_but_artefacts_is_refused(
+    predictor: Predictor, store_copy: Store, tmp_path: Path
+) -> None:
+    with pytest.raises(DatasetError, match=rf"No window of the held-out run {TEST} is free"):
+        evaluate(predictor, spoilt(store_copy, (0, 10**6)), tmp_path / "out")
+
+
 def test_a_report_is_never_written_over(
     predictor: Predictor, store_copy: Store, tmp_path: Path
 ) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
@@ -9,9 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from offline.dataset import Run, RunManifest, Store, StoreManifest
+from offline.dataset import Run, RunManifest, Store, StoreManifest, window_at
 from offline.examples import N_BLOCKS, Examples
+from rtfeedback.artefacts import ArtefactRule
 from rtfeedback.chain import ChainConfig, ChainSpec
+from rtfeedback.chain.limits import ArtefactLimits
 from rtfeedback.checkpoint import Target
 from rtfeedback.errors import DatasetError
 from rtfeedback.windows import WindowSpec
@@ -127,3 +131,71 @@ def test_folds_are_runs_or_blocks_of_a_lone_one(examples: Examples, store: Store
     alone = Examples(store, ["a"], "s", WINDOW).folds()
     assert np.all(np.diff(alone) >= 0)
     assert set(alone) == {*range(N_BLOCKS)}
+
+
+# --- artefacts ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def masked(store: Store, tmp_path: Path) -> Store:
+    """Return run 'a' of a chain that masks: channel C3 for 4 s, and both for 2 s."""
+    both = (1e-4, 1e-4)
+    limits = ArtefactLimits(
+        amplitude=both,
+        field=1.0,
+        step=both,
+        muscle=both,
+        flat=both,
+        typical=both,
+        fitted_on=("a",),
+    )
+    chain = CHAIN.model_copy(update={"artefacts": limits})
+    folder = tmp_path / "a"
+    shutil.copytree(store.runs["a"].folder, folder)
+    rows = np.load(folder / "s.npy")
+    rows[600:1000, 0] = np.nan
+    rows[1500:1700] = np.nan
+    np.save(folder / "s.npy", rows)
+    manifest = cast(StoreManifest, SimpleNamespace(chains={"s": chain}))
+    run = Run(folder, store.runs["a"].manifest, manifest)
+    return cast(Store, SimpleNamespace(chain=lambda _: chain, runs={"a": run}))
+
+
+def test_windows_with_too_many_artefacts_are_left_out_and_counted(
+    store: Store, masked: Store
+) -> None:
+    every, kept = Examples(store, ["a"], "s", WINDOW), Examples(masked, ["a"], "s", WINDOW)
+    rule = ArtefactRule(masked.chain("s"), WINDOW)
+    windows = masked.runs["a"].examples("s", WINDOW)
+    rows = masked.runs["a"].features("s")
+    allowed = [rule.allows(window_at(rows, int(end), N_TIMES)) for end in windows.ends]
+    assert windows.allowed.tolist() == allowed
+    assert kept.volumes.tolist() == every.volumes[allowed].tolist()
+    assert kept.left_out == len(every) - len(kept) > 0
+    assert np.isnan(kept.gather(np.arange(len(kept)))).any()  # a few masked rows are no harm
+    np.testing.assert_array_equal(kept.targets, every.targets[allowed])
+
+
+def test_no_window_is_shifted_to_one_with_too_many_artefacts(masked: Store) -> None:
+    examples = Examples(masked, ["a"], "s", WINDOW)
+    rule, rng = ArtefactRule(masked.chain("s"), WINDOW), np.random.default_rng(0)
+    which = np.repeat(np.arange(len(examples)), 20)
+    x, y = examples.shifted(which, rng.integers(-90, 91, len(which)), examples.targets)
+    assert all(rule.allows(each) for each in x)
+    whole = ~np.isnan(x[:, 1, -1])  # where the newest row says its time
+    np.testing.assert_allclose(y[whole, 0], -x[whole, 1, -1], atol=0.51 / RATE + 1e-3)
+    assert 0.5 < whole.mean() < 1
+
+
+def test_statistics_leave_out_what_is_masked(masked: Store) -> None:
+    rows = masked.runs["a"].features("s").astype(np.float64)
+    mean, sd = Examples(masked, ["a"], "s", WINDOW).statistics()
+    np.testing.assert_allclose(mean, np.nanmean(rows, axis=0), rtol=1e-9)
+    np.testing.assert_allclose(sd, np.nanstd(rows, axis=0), rtol=1e-6)
+
+
+def test_a_run_of_nothing_but_artefacts_is_refused(masked: Store) -> None:
+    path = masked.runs["a"].folder / "s.npy"
+    np.save(path, np.full_like(np.load(path), np.nan))
+    with pytest.raises(DatasetError, match="No window of the run a is free enough"):
+        Examples(masked, ["a"], "s", WINDOW)

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from sklearn.linear_model import Ridge as SklearnRidge
 
 from offline.dataset import Store
@@ -14,20 +15,33 @@ from offline.train import TrainConfig, train
 from rtfeedback.checkpoint import load_checkpoint
 from rtfeedback.errors import DatasetError
 from rtfeedback.models import Ridge, RidgeConfig
+from rtfeedback.models.scaler import FeatureScaler
+from rtfeedback.signals import Float64
 from rtfeedback.windows import WindowSpec
 
 TRAINING = ("sub-01_task-motorimagery_run-01", "sub-01_task-motorimagery_run-02")
 WINDOW = WindowSpec(length=10.0)
 
 
+def scaled(examples: Examples, ridge: Path) -> Float64:
+    """Return the windows as the model sees them: z, and 0 where an artefact is."""
+    mean, sd = examples.statistics()
+    windows = examples.gather(np.arange(len(examples)))
+    scaler = load_checkpoint(ridge).model.get_submodule("scaler")
+    assert isinstance(scaler, FeatureScaler)
+    left_out = scaler.left_out(torch.from_numpy(windows)).numpy()
+    assert 0 < left_out.mean() < 0.5
+    x = np.where(left_out, 0.0, (windows - mean[:, None]) / sd[:, None])
+    return np.asarray(x.reshape(len(windows), -1), dtype=np.float64)
+
+
 def test_ridge_is_the_closed_form_that_sklearn_finds(store: Store, ridge: Path) -> None:
     spec = load_checkpoint(ridge).spec
     examples = Examples(store, TRAINING, "tokens", spec.window)
-    mean, sd = examples.statistics()
-    x = (examples.gather(np.arange(len(examples))) - mean[:, None]) / sd[:, None]
+    x = scaled(examples, ridge)
     z = examples.z(spec.targets)
     reference = SklearnRidge(alpha=spec.training.notes["penalty"], fit_intercept=False)
-    reference.fit(x.reshape(len(x), -1), z - z.mean(axis=0))
+    reference.fit(x, z - z.mean(axis=0))
     model = load_checkpoint(ridge).model.state_dict()
     assert np.allclose(model["linear.weight"], reference.coef_, rtol=0, atol=1e-6)
     assert np.allclose(model["linear.bias"], z.mean(axis=0), rtol=0, atol=1e-6)
@@ -39,9 +53,7 @@ def test_the_penalty_has_the_least_error_over_held_out_training_runs(
 ) -> None:
     spec = load_checkpoint(ridge).spec
     examples = Examples(store, TRAINING, "tokens", spec.window)
-    mean, sd = examples.statistics()
-    x = (examples.gather(np.arange(len(examples))) - mean[:, None]) / sd[:, None]
-    x, z = x.reshape(len(x), -1), examples.z(spec.targets)
+    x, z = scaled(examples, ridge), examples.z(spec.targets)
     errors = []
     for penalty in RidgeConfig().penalties:
         error = 0.0

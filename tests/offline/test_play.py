@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from offline.play import PlayReport, play
+from offline.faults import parse_fault
+from offline.play import play
+from offline.player import PlayReport
 from offline.recordings import Recording, read_recording
 from rtfeedback.errors import RecordingError, RtfeedbackError
 from rtfeedback.online.lsl import LSLStream, StreamLost, find_markers, find_stream
@@ -150,8 +153,8 @@ def test_a_marker_goes_out_before_its_sample(
 
         def close(self) -> None: ...
 
-    monkeypatch.setattr("offline.play.EEGOutlet", Outlet)
-    monkeypatch.setattr("offline.play.MarkerOutlet", Outlet)
+    monkeypatch.setattr("offline.player.EEGOutlet", Outlet)
+    monkeypatch.setattr("offline.player.MarkerOutlet", Outlet)
     report = play(brainvision, stream="a", markers="b", speed=100.0, chunk=chunk)
     for sample in (0, 1000, 1999):
         stamp = report.start + sample / RATE
@@ -269,3 +272,36 @@ def test_a_recording_that_cannot_be_read_opens_no_stream(tmp_path: Path) -> None
 def test_a_senseless_pace_is_refused(brainvision: Path, how: dict[str, Any]) -> None:
     with pytest.raises(RtfeedbackError, match="speed"):
         play(brainvision, stream="never", **how)
+
+
+def test_the_same_faults_and_seed_send_the_same(brainvision: Path) -> None:
+    faults = [parse_fault("drop:at=1,n=20"), parse_fault("jitter:sd=0.003")]
+    sent = []
+    for seed in (3, 3, 4):
+        player = Player(brainvision, speed=20.0, faults=faults, seed=seed)
+        got = player.receive(1980, 3)
+        sent.append((got.samples, got.stamps - player.join().start))
+    assert np.array_equal(sent[0][0], sent[1][0])
+    assert np.abs(sent[0][1] - sent[1][1]).max() < CLOCK
+    assert np.abs(sent[0][1] - sent[2][1]).max() > CLOCK
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exits", "told"),
+    [
+        (("--fault", "dorp"), 2, "There is no fault 'dorp'"),
+        (("--fault", "drop:n=x"), 2, "'n' is 'x'"),
+        (("--fault", "drop:at=9"), 1, "lasts 4 s"),
+        (("--fault", "marker-late:at=1"), 1, "Name them with --markers"),
+    ],
+)
+def test_a_malformed_or_impossible_fault_is_refused_with_what_is_wrong(
+    brainvision: Path,
+    rtfeedback: Callable[..., tuple[int, str, list[str]]],
+    arguments: tuple[str, str],
+    exits: int,
+    told: str,
+) -> None:
+    code, out, said = rtfeedback("play", brainvision, "--stream", "never", *arguments)
+    assert (code, out) == (exits, "")
+    assert told in " ".join(said)

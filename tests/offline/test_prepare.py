@@ -3,6 +3,8 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,13 @@ from offline.dataset import Store
 from offline.design import design_regressors, read_events
 from offline.prepare import PrepareConfig, prepare, through_chain
 from rtfeedback.chain import Chain
-from rtfeedback.errors import ConfigError, DatasetError, OutputError, RtfeedbackError
+from rtfeedback.errors import (
+    ChannelError,
+    ConfigError,
+    DatasetError,
+    OutputError,
+    RtfeedbackError,
+)
 
 RUN = "sub-01_task-motorimagery_run-0{}"
 FIRST, SECOND = RUN.format(1), RUN.format(2)
@@ -58,14 +66,15 @@ def test_preparing_twice_gives_the_same_bytes(
 
 
 def test_a_dataset_that_was_moved_gives_the_same_arrays(
-    bids_copy: Path, store: Store, prepare_config: PrepareConfig, tmp_path: Path
+    bids: Path, store: Store, prepare_config: PrepareConfig, tmp_path: Path
 ) -> None:
     """The manifest names each EEG file by its absolute path, and nothing else differs."""
-    moved = Store(prepare(bids_copy, tmp_path / "moved", prepare_config))
+    copy = shutil.copytree(bids, tmp_path / "bids", copy_function=os.link)
+    moved = Store(prepare(copy, tmp_path / "moved", prepare_config))
     for run in moved.manifest.runs:
         there = store.runs[run.name].manifest
         assert run.model_copy(update={"eeg_file": there.eeg_file}) == there
-        assert Path(run.eeg_file).is_relative_to(bids_copy)
+        assert Path(run.eeg_file).is_relative_to(copy)
 
 
 @pytest.mark.parametrize("name", ["samples", "tokens"])
@@ -80,7 +89,7 @@ def test_features_are_the_chains_output_once_it_has_settled(
     features = np.concatenate([part for part, _ in parts])
     index = np.concatenate([part for _, part in parts])
     settled = index >= chain.warm_up
-    assert np.array_equal(run.features(name), features[settled])
+    assert np.array_equal(run.features(name), features[settled], equal_nan=True)
     assert np.array_equal(run.stamps(name), index[settled] / 250.0)
     assert run.features(name).dtype == np.float32
     assert run.features(name).shape[1] == store.chain(name).n_features
@@ -189,6 +198,69 @@ def test_a_named_channel_that_a_run_lacks_is_refused(bids_copy: Path, tmp_path: 
         channels_of(bids_copy, tmp_path, channels=["Pz", "Cz"])
 
 
+# --------------------------------------------------------------------------- artefacts
+
+
+def test_limits_are_fitted_on_the_training_part_alone(
+    bids: Path, store: Store, prepare_config: PrepareConfig, tmp_path: Path
+) -> None:
+    """What the held-out runs hold changes no limit."""
+    training = (RUN.format(1), RUN.format(2))
+    for name in ("samples", "tokens"):
+        limits = store.chain(name).artefacts
+        assert limits is not None
+        assert limits.fitted_on == training
+    copy = shutil.copytree(bids, tmp_path / "bids", copy_function=os.link)
+    for run in (RUN.format(3), RUN.format(4)):
+        loud = np.frombuffer(eeg_file(copy, run, "eeg.eeg").read_bytes(), dtype="<f4") * 3
+        eeg_file(copy, run, "eeg.eeg").unlink()
+        eeg_file(copy, run, "eeg.eeg").write_bytes(loud.astype("<f4").tobytes())
+    louder = Store(prepare(copy, tmp_path / "out", prepare_config))
+    assert louder.chain("tokens") == store.chain("tokens")
+
+
+def test_the_split_says_what_they_are_fitted_on(bids: Path, tmp_path: Path) -> None:
+    config = PrepareConfig.model_validate(
+        {"chains": {"a": {}}, "split": {"test": 3, "validation": 0}}
+    )
+    limits = Store(prepare(bids, tmp_path / "out", config)).chain("a").artefacts
+    assert limits is not None
+    assert limits.fitted_on == (FIRST,)
+
+
+def test_without_artefacts_nothing_is_fitted_nor_masked(bids: Path, tmp_path: Path) -> None:
+    config = PrepareConfig.model_validate({"chains": {"a": {"artefacts": False}}})
+    store = Store(prepare(bids, tmp_path / "out", config))
+    assert store.chain("a").artefacts is None
+    assert all(np.isfinite(run.features("a")).all() for run in store.runs.values())
+
+
+def test_what_is_masked_is_the_same_in_both_chains_limits(store: Store) -> None:
+    samples, tokens = (store.chain(name).artefacts for name in ("samples", "tokens"))
+    assert samples == tokens
+    for run in store.runs.values():
+        for name in ("samples", "tokens"):
+            assert 0 < np.isnan(run.features(name)).mean() < 0.3  # it has blinks
+
+
+def test_channels_that_are_eog_are_none_of_the_models(bids: Path, tmp_path: Path) -> None:
+    config = PrepareConfig.model_validate({"chains": {"a": {"eog": ["FP1", "Fp2"]}}})
+    chain = Store(prepare(bids, tmp_path / "out", config)).chain("a")
+    assert not {"Fp1", "Fp2"} & set(chain.channels)
+    assert len(chain.channels) == 14
+    assert chain.eog is not None
+    assert (chain.eog.channels, chain.eog.referenced) == (("Fp1", "Fp2"), (True, True))
+    assert chain.eog.fitted_on == (FIRST, SECOND)
+    frontal = abs(chain.eog.coefficients[0][chain.channels.index("F3")])
+    assert frontal > abs(chain.eog.coefficients[0][chain.channels.index("O1")])
+
+
+def test_volume_locked_variance_is_measured_run_by_run(store: Store) -> None:
+    for run in store.manifest.runs:
+        assert run.volume_locked is not None
+        assert 0 <= run.volume_locked < 0.1
+
+
 # ------------------------------------------------------------------------ what is refused
 
 
@@ -286,6 +358,13 @@ def test_a_broken_run_is_refused_by_name_and_leaves_nothing(
             "chain 'a': A band above",
         ),
         ({"task": "rest"}, DatasetError, "of task 'rest'"),
+        ({"split": {"test": 9}}, DatasetError, "no run for train"),
+        (
+            {"chains": {"a": {"eog": ["Fp1"]}}, "channels": ["Fp1", "Cz"]},
+            ConfigError,
+            "Fp1: named twice, or as channel of the model and as EOG",
+        ),
+        ({"chains": {"a": {"eog": ["VEOG"]}}}, ChannelError, "no channel VEOG"),
         ({"volume_labels": ["T1"]}, DatasetError, "Name the scanner's in volume_labels"),
     ],
 )

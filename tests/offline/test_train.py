@@ -67,7 +67,11 @@ def test_a_checkpoint_says_what_it_was_trained_on(store: Store, ridge: Path) -> 
     assert spec.chain == store.chain("tokens")
     assert (spec.tr, spec.environment, spec.window.length) == (2.0, "scanner", 10.0)
     assert [target.name for target in spec.targets] == ["motor", "spheres"]
-    assert training.notes["windows"] == 2 * 38
+    notes = training.notes
+    windows, left_out = notes["windows"], notes["windows_left_out"]
+    assert isinstance(windows, int)
+    assert isinstance(left_out, int)
+    assert windows + left_out == 2 * 38
 
 
 def test_targets_become_z_by_the_training_windows(store: Store, ridge: Path) -> None:
@@ -108,15 +112,15 @@ def test_the_scaler_has_the_training_parts_statistics(store: Store, ridge: Path)
     rows = np.concatenate([store.runs[name].features("tokens") for name in TRAINING])
     rows = rows.astype(np.float64)
     scaler = weights(load_checkpoint(ridge))
-    assert np.allclose(scaler["scaler.mean"][:, 0], rows.mean(axis=0), rtol=1e-6)
-    assert np.allclose(scaler["scaler.sd"][:, 0], rows.std(axis=0), rtol=1e-6)
+    assert np.allclose(scaler["scaler.mean"][:, 0], np.nanmean(rows, axis=0), rtol=1e-6)
+    assert np.allclose(scaler["scaler.sd"][:, 0], np.nanstd(rows, axis=0), rtol=1e-6)
 
 
 def test_the_networks_scaler_has_them_too(store: Store, tmp_path: Path) -> None:
     rows = np.concatenate([store.runs[name].features("samples") for name in TRAINING])
     rows = rows.astype(np.float64)
     scaler = weights(trained(store, tmp_path / "a", eegnet()))
-    assert np.allclose(scaler["scaler.sd"][:, 0], rows.std(axis=0), rtol=1e-5)
+    assert np.allclose(scaler["scaler.sd"][:, 0], np.nanstd(rows, axis=0), rtol=1e-5)
 
 
 def test_a_feature_that_never_changes_stays_finite(store_copy: Store, tmp_path: Path) -> None:
@@ -129,7 +133,51 @@ def test_a_feature_that_never_changes_stays_finite(store_copy: Store, tmp_path: 
     assert weights(model)["scaler.sd"][3] == 1.0
 
 
+def test_a_checkpoint_says_how_much_of_its_eeg_repeats_with_the_volumes(
+    store: Store, store_copy: Store, ridge: Path, tmp_path: Path
+) -> None:
+    shares = {run.name: run.volume_locked for run in store.manifest.runs}
+    largest = load_checkpoint(ridge).spec.training.volume_locked
+    assert largest == max(shares[name] or 0.0 for name in TRAINING)
+    assert largest is not None
+    assert largest < 0.1
+    path = store_copy.path / MANIFEST
+    manifest = json.loads(path.read_text())
+    manifest["runs"][1]["volume_locked"] = 0.97
+    path.write_text(json.dumps(manifest))
+    assert trained(Store(store_copy.path), tmp_path / "a").spec.training.volume_locked == 0.97
+
+
+def test_a_model_leaves_out_as_much_before_an_artefact_as_the_chain_holds_it(
+    ridge: Path,
+) -> None:
+    checkpoint = load_checkpoint(ridge)
+    assert checkpoint.spec.chain.hold == round(0.35 * 4)
+    assert checkpoint.model.get_submodule("scaler").hold == checkpoint.spec.chain.hold
+
+
 # -------------------------------------------------------------------------- what is refused
+
+
+@pytest.mark.parametrize("what", ["artefacts", "eog"])
+def test_a_store_that_was_fitted_on_a_held_out_run_is_refused(
+    store_copy: Store, tmp_path: Path, what: str
+) -> None:
+    path = store_copy.path / MANIFEST
+    manifest = json.loads(path.read_text())
+    chain = manifest["chains"]["tokens"]
+    n = len(chain["channels"])
+    chain["eog"] = {
+        "channels": ["VEOG"],
+        "referenced": [False],
+        "coefficients": [[0.0] * n],
+        "fitted_on": [],
+    }
+    chain[what]["fitted_on"] = [*TRAINING, *TEST]
+    path.write_text(json.dumps(manifest))
+    with pytest.raises(DatasetError, match=rf"held-out run\. {TEST[0]}.*\[split\]"):
+        train(Store(store_copy.path), tmp_path / "a", TrainConfig())
+    assert not (tmp_path / "a").exists()
 
 
 @pytest.mark.parametrize(

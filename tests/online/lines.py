@@ -77,6 +77,11 @@ def onsets(n: int, phase: float = 0.0) -> list[float]:
     return [START + phase + k * TR for k in range(n)]
 
 
+def scanned(windows: Iterable[Window]) -> list[Window]:
+    """Return the windows but for those that say that the scanner has stopped."""
+    return [window for window in windows if window.reason != "no_volume"]
+
+
 def facts(windows: Iterable[Window]) -> list[tuple[object, ...]]:
     """Return all that windows say but when they were received."""
     return [

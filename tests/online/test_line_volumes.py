@@ -18,6 +18,7 @@ from tests.online.lines import (
     mark,
     onsets,
     push,
+    scanned,
     seconds,
     stamped,
 )
@@ -92,10 +93,10 @@ def test_volumes_come_in_their_order_from_the_first_that_can_be_forecast(
 
 def test_markers_are_told_their_number_and_counted_volumes_take_none() -> None:
     line = line_of()
-    assert line.mark(Marker(START, "R128")) == 0
+    assert line.mark(Marker(START, "R128")) == (0, START)
     assert line.mark(Marker(START + 0.01, "R128")) is None
     assert line.mark(Marker(START + 1.0, "S  2")) is None
-    assert line.mark(Marker(START + 6.0, "R128")) == 3
+    assert line.mark(Marker(START + 6.0, "R128")) == (3, START + 6.0)
     counted = line_of(counted=True)
     assert counted.mark(Marker(START, "R128")) is None
     assert len(list(push(counted, eeg(1000), stamped(1000)))) == 2
@@ -128,7 +129,7 @@ def test_a_marker_is_in_time_until_its_windows_newest_sample_is_there(
     samples, stamps = eeg(5000), stamped(5000)
     in_time = line_of(chain)
     mark(in_time, onsets(1, phase=11.0))
-    (expected,) = push(in_time, samples, stamps)
+    (expected,) = scanned(push(in_time, samples, stamps))
     assert expected.valid
     newest = expected.sample
     line = line_of(chain)
@@ -148,12 +149,12 @@ def test_a_marker_after_its_windows_newest_sample_is_late(
     samples, stamps = eeg(5000), stamped(5000)
     in_time = line_of(chain)
     mark(in_time, onsets(1, phase=11.0))
-    (expected,) = push(in_time, samples, stamps)
+    (expected,) = scanned(push(in_time, samples, stamps))
     came = expected.sample + 1 + after
     line = line_of(chain)
     assert list(push(line, samples[:came], stamps[:came])) == []
     mark(line, onsets(1, phase=11.0))
-    (late,) = push(line, samples[came:], stamps[came:], sizes)
+    (late,) = scanned(push(line, samples[came:], stamps[came:], sizes))
     assert (late.volume, late.valid, late.reason) == (0, False, "late")
     assert late.sample >= came
 
@@ -177,5 +178,5 @@ def test_a_marker_that_comes_after_the_gap_it_lies_in_tells_a_gap() -> None:
     first = int(np.sum(stamps < START + 19.0))
     list(push(line, samples[:first], stamps[:first]))
     mark(line, onsets(1, phase=15.0))
-    (window,) = push(line, samples[first:], stamps[first:])
+    (window,) = scanned(push(line, samples[first:], stamps[first:]))
     assert (window.valid, window.reason) == (False, "gap")

@@ -16,16 +16,18 @@ import pylsl
 import pytest
 
 from rtfeedback.errors import StreamError
-from rtfeedback.online import inlets, lsl
+from rtfeedback.online import inlets, lsl, receipt
 from rtfeedback.online.lsl import (
     EEGOutlet,
     LSLMarkers,
+    LSLSource,
     LSLStream,
     MarkerOutlet,
     StreamLost,
     find_markers,
     find_stream,
 )
+from rtfeedback.online.timeline import Timeline
 from rtfeedback.signals import Chunk, Marker, StreamInfo
 
 RATE = 250.0
@@ -69,6 +71,17 @@ def receive(stream: LSLStream, n_times: int) -> list[Chunk]:
     chunks: list[Chunk] = []
     deadline = time.monotonic() + WAIT
     while sum(len(chunk.stamps) for chunk in chunks) < n_times:
+        assert time.monotonic() < deadline
+        chunk = stream.pull(0.1)
+        chunks += [chunk] if chunk else []
+    return chunks
+
+
+def receive_to(stream: LSLStream, stamp: float) -> list[Chunk]:
+    """Pull until a sample with a stamp has come."""
+    chunks = receive(stream, 1)
+    deadline = time.monotonic() + WAIT
+    while abs(chunks[-1].stamps[-1] - stamp) > 1e-3:
         assert time.monotonic() < deadline
         chunk = stream.pull(0.1)
         chunks += [chunk] if chunk else []
@@ -160,15 +173,53 @@ def test_a_stream_says_what_its_outlet_said(name: str) -> None:
     assert "<label>FP1</label>" in stream.description
 
 
-@pytest.mark.parametrize("fmt", ["int16", "int32", "int64", "float32", "double64"])
+@pytest.mark.parametrize("fmt", ["int8", "int16", "int32", "int64", "float32", "double64"])
 def test_any_number_arrives_as_float32(name: str, fmt: str) -> None:
     outlet = unnamed(name, fmt, labels="C3 C4")
     stream = find_stream(name, timeout=WAIT)
-    outlet.push_chunk([[1, -2], [300, -400]], [1.0, 2.0])
+    largest = {"int8": 127, "int16": 2**15 - 1}.get(fmt, 2**24)
+    outlet.push_chunk([[1, -2], [largest, -largest]], [1.0, 2.0])
     chunks = receive(stream, 2)
     got = np.concatenate([c.samples for c in chunks])
     assert got.dtype == np.float32
-    assert got.tolist() == [[1, -2], [300, -400]]
+    assert got.tolist() == [[1, -2], [largest, -largest]]
+    assert any("become float32" in note for note in stream.notes) == (fmt != "float32")
+
+
+def described(name: str, desc: str, n: int) -> Any:
+    """Return a raw pylsl outlet whose channels are told by `label/type/unit` in a form."""
+    form, *channels = desc.split()
+    stated = pylsl.StreamInfo(name, "EEG", n, RATE, "float32", uuid.uuid4().hex)
+    parent = stated.desc() if form == "bare" else stated.desc().append_child("channels")
+    for label, kind, unit in (channel.split("/") for channel in channels):
+        channel = parent.append_child("channel")
+        channel.append_child_value("name" if form == "name" else "label", label)
+        for key, value in (("type", kind), ("unit", unit)):
+            if value:
+                channel.append_child_value(key, value)
+    return pylsl.StreamOutlet(stated)
+
+
+@pytest.mark.parametrize("form", ["label", "name", "bare"])
+def test_channels_are_named_however_a_sender_writes_them(name: str, form: str) -> None:
+    outlet = described(
+        name, f"{form} FP1-REF/EEG/uV CZ-REF/EEG/microvolts VEOG/EEG/ ACC_X/ACC/g", 4
+    )
+    stream = find_stream(name, timeout=WAIT)
+    assert stream.info.channels == ("Fp1", "Cz", "VEOG", "ACC_X")
+    assert stream.info.kinds == ("eeg", "eeg", "eog", "misc")
+    assert stream.info.units == ("uV", "microvolts", "", "g")
+    assert stream.info.reference == "REF"
+    assert any("'-REF', which was taken off" in note for note in stream.notes)
+    assert "<label>FP1-REF</label>" in stream.description or form == "name"
+    assert outlet
+
+
+def test_every_column_comes_auxiliary_ones_too(name: str) -> None:
+    outlet = described(name, "label C3/EEG/uV ECG/ECG/mV GSR/GSR/uS", 3)
+    stream = find_stream(name, timeout=WAIT)
+    outlet.push_chunk([[1, 2, 3]], [1.0])
+    assert receive(stream, 1)[0].samples.tolist() == [[1, 2, 3]]
 
 
 def test_two_outlets_never_share_a_source(name: str) -> None:
@@ -180,6 +231,42 @@ def test_two_outlets_never_share_a_source(name: str) -> None:
     assert second.info.source_id != first
     outlet.push(samples(3), np.arange(3) / RATE + 5)
     assert len(receive(second, 3)[0].stamps) >= 1
+
+
+# ------------------------------------------------------------------ loss and lag
+
+
+def test_samples_that_overflow_the_inlet_are_a_counted_gap(name: str) -> None:
+    outlet = EEGOutlet(info(), name)
+    stream = find_stream(name, timeout=WAIT, buffer=1)
+    beside = find_stream(name, timeout=WAIT)  # that sees when all has gone through
+    n, stamps = 4000, lsl.clock() + np.arange(4000) / RATE
+    for first in range(0, n, 100):
+        outlet.push(samples(100), stamps[first : first + 100])
+        receive(beside, 100)
+    outlet.push(samples(1), stamps[-1:] + 1 / RATE)
+    chunks = receive_to(stream, stamps[-1] + 1 / RATE)
+    timeline = Timeline(RATE)
+    came = sum(len(chunk.stamps) for chunk in chunks)
+    first_stamp = Chunk(samples(1), stamps[:1] - 1 / RATE, 0.0)
+    for chunk in [first_stamp, *chunks]:
+        list(timeline.push(chunk))
+    assert came < n
+    assert timeline.lost == n + 1 - came
+    assert timeline.segment > 0
+
+
+def test_samples_that_waited_for_this_process_do_not_look_fresh(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outlet = EEGOutlet(info(), name)
+    stream = find_stream(name, timeout=WAIT)
+    outlet.push(samples(5), np.arange(5) / RATE + 1)
+    receive(stream, 5)
+    last = time.monotonic()
+    monkeypatch.setattr(receipt, "STALL", -WAIT)  # any pause is now a long one
+    outlet.push(samples(5), np.arange(5) / RATE + 2)
+    assert receive(stream, 5)[0].received <= last
 
 
 # ------------------------------------------------------------------ waiting
@@ -311,6 +398,27 @@ def test_a_lost_marker_stream_says_so(name: str) -> None:
     outlet.close()
     with pytest.raises(StreamLost, match=name):
         until(markers.pull)
+
+
+# ------------------------------------------------------------------ the source
+
+
+def test_what_is_to_come_first_comes_before_the_stream_is_opened(name: str) -> None:
+    outlet, marker_outlet = EEGOutlet(info(), name), MarkerOutlet(name + "-markers")
+    source = LSLSource(name, name + "-markers")
+    markers: list[LSLMarkers] = []
+
+    def first() -> None:
+        assert not outlet.consumed
+        markers.append(source.open_markers(timeout=WAIT, idle=lambda: None))
+
+    stream = source.open_stream(timeout=WAIT, idle=lambda: None, first=first)
+    assert outlet.wait_for_consumers(WAIT)
+    marker_outlet.push("R128", 5.0)
+    assert receive_markers(markers[0], 1)[0].label == "R128"
+    assert (stream.info.name, markers[0].name) == (source.name, source.markers_name)
+    with pytest.raises(ValueError, match="no marker stream"):
+        LSLSource(name).open_markers(timeout=0.0, idle=lambda: None)
 
 
 # ------------------------------------------------------------------ sessions

@@ -60,6 +60,12 @@ def test_a_stream_in_long_chunks_is_stale_after_twice_its_usual_pause() -> None:
     assert told(silence, 16.6, 16.8) == pytest.approx([16.62], abs=0.021)
 
 
+def test_what_is_sent_at_once_and_pulled_in_parts_is_one_chunk() -> None:
+    silence = heard(*(11 + 2 * k + part for k in range(6) for part in (0.0, 0.01, 0.02)))
+    assert told(silence, 21.02, 25.0) == []
+    assert told(silence, 25.0, 25.1) == pytest.approx([25.02], abs=0.061)
+
+
 @pytest.mark.parametrize("pauses", [[30.0], [0.04, 30.0], [1.9, 0.04], [30.0, 30.0, 30.0]])
 def test_a_pause_that_is_none_of_its_habit_makes_no_patience(pauses: list[float]) -> None:
     silence, now = heard(11.0), 11.0

@@ -257,3 +257,86 @@ def test_a_break_before_the_first_sample_changes_nothing() -> None:
     timeline.break_here()
     told = tell(timeline, chunks(stamped(250.0, 100), []))
     assert (told.begins, told.lost, timeline.segment) == ([0], [0], 0)
+
+
+# --- the rate -------------------------------------------------------------------------
+
+
+def rates(stamps: Float64, sfreq: float = 250.0) -> list[tuple[float | None, bool]]:
+    """Return rate and verdict after each second of a stream."""
+    timeline, told = Timeline(sfreq), []
+    for chunk in chunks(stamps, cycle([round(sfreq)])):
+        for _ in timeline.push(chunk):
+            pass
+        told.append((timeline.rate, timeline.rate_is_nominal))
+    return told
+
+
+@pytest.mark.parametrize("ppm", [-100.0, 0.0, 100.0])
+@pytest.mark.parametrize("jitter", [0.0, 5e-3])
+def test_a_clock_of_an_amplifier_keeps_the_nominal_rate(ppm: float, jitter: float) -> None:
+    told = rates(stamped(250.0, 250 * 200, ppm=ppm, jitter=jitter))
+    assert all(nominal for _, nominal in told)
+    assert told[-1][0] == pytest.approx(250 / (1 + ppm * 1e-6), rel=1e-4)
+
+
+@pytest.mark.parametrize("factor", [256 / 250, 245 / 250, 1.005])
+def test_a_rate_that_is_not_the_stated_one_is_found_in_seconds(factor: float) -> None:
+    stamps = START + np.arange(250 * 60) / (250 * factor)
+    told = rates(stamps)
+    assert not any(nominal for _, nominal in told[6:])
+    assert told[-1][0] == pytest.approx(250 * factor, rel=1e-4)
+
+
+def test_losses_too_small_to_be_counted_show_in_the_rate() -> None:
+    kept = np.arange(250 * 60) % 100 != 99  # one sample of each hundred, 4 ms, is lost
+    stamps = stamped(250.0, 250 * 60)[kept]
+    told = rates(stamps)
+    assert tell(Timeline(250.0), chunks(stamps, [])).timeline.lost == 0
+    assert not told[-1][1]
+    assert told[-1][0] == pytest.approx(247.5, rel=1e-3)
+
+
+def test_the_rate_is_nominal_again_once_the_losses_are_a_minute_ago() -> None:
+    stamps = stamped(250.0, 250 * 150)
+    stamps[5000:] += 0.015
+    stamps[5300:] += 0.015
+    stamps[5600:] += 0.015
+    stamps[5900:] += 0.015
+    stamps[6200:] += 0.015
+    stamps[6500:] += 0.015
+    told = [nominal for _, nominal in rates(stamps)]
+    assert told[:20] == [True] * 20
+    assert not any(told[40:75])
+    assert told[-40:] == [True] * 40
+
+
+@LAW
+@given(sizes=CHUNKS)
+def test_the_rates_verdict_falls_at_the_same_sample_whatever_the_chunks(
+    sizes: list[int],
+) -> None:
+    stamps = START + np.arange(1500) / 256
+
+    def verdicts(how: Iterable[int]) -> dict[int, bool]:
+        timeline, told = Timeline(250.0), {}
+        for chunk in chunks(stamps, how):
+            for piece in timeline.push(chunk):
+                told[piece.first_sample + len(piece.stamps)] = timeline.rate_is_nominal
+        return told
+
+    whole = verdicts([])
+    cut = verdicts(sizes)
+    assert {at: cut[at] for at in whole} == whole
+
+
+def test_a_new_segment_is_measured_anew() -> None:
+    stamps = START + np.arange(250 * 10) / 256
+    timeline = Timeline(250.0)
+    for chunk in chunks(stamps, []):
+        assert list(timeline.push(chunk))
+    assert not timeline.rate_is_nominal
+    for chunk in chunks(stamped(250.0, 2) + 100, []):
+        assert list(timeline.push(chunk))
+    assert timeline.rate_is_nominal
+    assert timeline.rate is None

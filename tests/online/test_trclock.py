@@ -59,7 +59,7 @@ def test_a_scanner_that_drifts_is_followed() -> None:
 
 def test_other_markers_are_no_volumes() -> None:
     clock = TRClock(2.0)
-    for label in ("S  1", "r128", "R128 ", "", "R1"):
+    for label in ("S  1", "r128", "R1 29", "", "R1", "15"):
         assert clock.push(Marker(START, label)) is None
     assert clock.push(Marker(START + 1.0, "R128")) == (0, START + 1.0)
     assert clock.push(Marker(START + 2.0, "Response")) is None

@@ -1,0 +1,180 @@
+"""What runs at the desk: demo, simulate, prepare, train, evaluate, play."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rtfeedback.commands.arguments import (
+    Toml,
+    check_positive,
+    newest,
+    next_folder,
+    settings_of,
+)
+
+
+def demo(
+    eeg: Annotated[
+        list[Path] | None,
+        typer.Option(help="Real EEG in place of a simulated one; the last is held out."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="New folder for all that it makes; ./demo without.")
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="One subject, two runs, ridge.")
+    ] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Of the simulation and the training.")] = 0,
+) -> None:
+    """Do the whole job in one go, over real LSL and ZeroMQ, and report."""
+    from offline.demo import run_demo
+
+    out = out or next_folder(Path(), "demo")
+    if not run_demo(out, eeg=tuple(eeg or ()), quick=quick, seed=seed):
+        raise typer.Exit(1)
+
+
+def simulate(
+    out: Annotated[Path, typer.Argument(help="New folder for the BIDS dataset.")],
+    subjects: Annotated[int, typer.Option(help="Number of subjects.")] = 3,
+    runs: Annotated[int, typer.Option(help="Runs of each subject.")] = 3,
+    volumes: Annotated[int, typer.Option(help="Volumes of each run.")] = 100,
+    tr: Annotated[float, typer.Option(help="Seconds from volume to volume.")] = 2.0,
+    snr: Annotated[float, typer.Option(help="Signal to noise of the region's course.")] = 1.2,
+    coupling: Annotated[float, typer.Option(help="0: EEG says nothing beyond the task.")] = 1.0,
+    seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 0,
+    channels: Annotated[int, typer.Option(help="EEG channels, 10-10 names.")] = 64,
+    rate: Annotated[float, typer.Option(help="EEG samples per second.")] = 250.0,
+    eeg: Annotated[
+        list[Path] | None, typer.Option(help="Semi-synthetic on this real EEG.")
+    ] = None,
+) -> None:
+    """Write a BIDS EEG-fMRI dataset whose truth is known."""
+    from offline.simulate import SimulateConfig
+    from offline.simulate import simulate as simulate_dataset
+    from rtfeedback.config import parse_config
+    from rtfeedback.errors import ConfigError
+
+    values = {
+        "subjects": subjects, "runs": runs, "volumes": volumes, "tr": tr, "snr": snr,
+        "coupling": coupling, "seed": seed, "channels": channels, "rate": rate,
+    }  # fmt: skip
+    try:
+        config = parse_config(values, SimulateConfig, source="options")
+    except ConfigError as error:
+        raise typer.BadParameter(str(error)) from error
+    simulate_dataset(out, config, eeg=tuple(eeg or ()))
+    _warn(bool(eeg))
+    print(out)  # noqa: T201
+
+
+def prepare(
+    bids: Annotated[Path, typer.Argument(help="BIDS dataset with EEG and BOLD.")],
+    out: Annotated[
+        Path | None, typer.Argument(help="New folder; below ./prepared without.")
+    ] = None,
+    config: Toml = None,
+) -> None:
+    """Pass recordings through the chain, take targets out of BOLD, and write a store."""
+    from offline.dataset import Store
+    from offline.prepare import PrepareConfig
+    from offline.prepare import prepare as prepare_dataset
+
+    out = out or next_folder(Path("prepared"), bids.resolve().name)
+    store = Store(prepare_dataset(bids, out, settings_of(config, PrepareConfig)))
+    _warn(store.manifest.semi_synthetic)
+    print(out)  # noqa: T201
+
+
+def train(
+    data: Annotated[
+        Path | None, typer.Argument(help="Store; the newest below ./prepared without.")
+    ] = None,
+    config: Toml = None,
+    out: Annotated[
+        Path | None, typer.Option(help="New folder; below ./checkpoints without.")
+    ] = None,
+) -> None:
+    """Fit a model and write its checkpoint."""
+    from offline.dataset import Store
+    from offline.train import TrainConfig
+    from offline.train import train as train_model
+
+    recipe = settings_of(config, TrainConfig)
+    store = Store(data or newest(Path("prepared"), "store.json", "rtfeedback prepare BIDS"))
+    out = out or next_folder(Path("checkpoints"), f"{store.path.name}-{recipe.model.name}")
+    spec = train_model(store, out, recipe)
+    _warn(spec.training.semi_synthetic)
+    facts = ", ".join(f"{key} {value}" for key, value in spec.training.notes.items())
+    print(f"{out}\n{spec.model.name}: {facts}")  # noqa: T201
+
+
+def evaluate(
+    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint folder.")],
+    data: Annotated[Path, typer.Argument(help="The store that it was trained on.")],
+    out: Annotated[
+        Path | None, typer.Option(help="New folder; below ./evaluations without.")
+    ] = None,
+) -> None:
+    """Report skill on the held-out runs, beside baselines and chance."""
+    from offline.dataset import Store
+    from offline.evaluate import evaluate as evaluate_checkpoint
+    from offline.evaluate import print_report
+    from rtfeedback.predictor import Predictor
+
+    out = out or next_folder(Path("evaluations"), checkpoint.resolve().name)
+    predictor = Predictor.load(checkpoint, "cpu")
+    print_report(evaluate_checkpoint(predictor, Store(data), out))
+    print(out)  # noqa: T201
+
+
+def play(
+    file: Annotated[Path, typer.Argument(help="Any recording that MNE reads, or XDF.")],
+    stream: Annotated[str, typer.Option(help="Name of the EEG stream.")],
+    markers: Annotated[str | None, typer.Option(help="Name of the marker stream.")] = None,
+    speed: Annotated[float, typer.Option(help="Times faster; stamps stay 1/rate apart.")] = 1.0,
+    chunk: Annotated[
+        int | None, typer.Option(min=1, help="Samples pushed at a time; 40 ms without.")
+    ] = None,
+    loop: Annotated[bool, typer.Option("--loop", help="Begin again at the end.")] = False,
+    fault: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME[:KEY=VALUE,...]", help="What goes wrong; may be repeated."),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the faults: same seed, same day.")] = 0,
+) -> None:
+    """Stream a recording over LSL as an amplifier would, or would on a bad day.
+
+    \b
+    Faults, whose keys are listed in docs/faults.md:
+      of time:    drop freeze bursts jitter drift rate clock
+      of outlets: restart permute missing unit
+      of signals: nan flat blink pop movement muscle
+      of markers: marker-missing marker-doubled marker-late marker-slices scanner-stop
+    For example: --fault drop:at=20,n=50 --fault restart:at=40,source=new
+    """  # noqa: D301 (a raw one would show click its backslash)
+    check_positive(speed=speed)
+    from offline.faults import parse_fault
+    from offline.play import play as play_recording
+    from rtfeedback.errors import ConfigError
+
+    try:
+        faults = [parse_fault(each) for each in fault or ()]
+    except ConfigError as error:
+        raise typer.BadParameter(str(error)) from error
+    report = play_recording(
+        file, stream=stream, markers=markers, speed=speed, chunk=chunk, loop=loop,
+        faults=faults, seed=seed,
+    )  # fmt: skip
+    print(report)  # noqa: T201
+
+
+def _warn(semi_synthetic: bool) -> None:
+    from offline.dataset import SEMI_SYNTHETIC
+
+    if semi_synthetic:
+        print(SEMI_SYNTHETIC, file=sys.stderr)  # noqa: T201

@@ -1,0 +1,151 @@
+"""Which windows fall due: volumes, hops between them, and the time without a scanner."""
+
+from __future__ import annotations
+
+from math import ceil
+
+import numpy as np
+
+from rtfeedback.online.trclock import CountedVolumes, TRClock, Volume
+from rtfeedback.signals import Float64, Marker
+from rtfeedback.windows import Due, WindowSpec, due_of_marker, reached
+
+# A due window, the place of its newest sample in a block of outputs, and whether that
+# sample really is the nearest: the nearest may never have come, or have gone by.
+Found = tuple[Due, int, bool]
+
+CLOCK_SET = 3600.0  # s: a jump ahead by more is no gap in the EEG, as is any jump back
+TOLD = 60.0  # s of a gap whose counted volumes are told one by one; longer ago is no news
+NO_VOLUME = "no_volume"
+
+
+class Schedule:
+    """The windows that are due, by the stamps of the stream.
+
+    Parameters
+    ----------
+    spec : WindowSpec
+    rate : float
+        Rate of the features in hertz.
+    volumes : TRClock or CountedVolumes
+        Whether volumes are marked, or counted on the stream's stamps.
+    hop : float, optional
+        Seconds between windows that belong to no volume.
+    """
+
+    def __init__(
+        self,
+        spec: WindowSpec,
+        rate: float,
+        volumes: TRClock | CountedVolumes,
+        hop: float | None = None,
+    ) -> None:
+        self.spec, self.rate, self.volumes, self.hop = spec, rate, volumes, hop
+        self._due: list[Due] = []
+        self._first_stamp = 0.0
+        self._hops = 0
+        self._pause = 0.0  # when the next of the TRs without a scanner ends
+
+    def mark(self, marker: Marker) -> Volume | None:
+        """Take a marker; return the volume that it begins, if it does."""
+        if not isinstance(self.volumes, TRClock):
+            return None
+        numbered = self.volumes.renumbered
+        volume = self.volumes.push(marker)
+        if self.volumes.renumbered > numbered:  # what was forecast by the old TR is void
+            self._due = [due for due in self._due if due.volume is None]
+        if volume is not None:
+            self._add(volume)
+        return volume
+
+    def begin(self, start: float, last: float | None) -> None:
+        """Begin a segment at a stamp; the one before ended at `last`, if there was one."""
+        if last is None or not last <= start < last + CLOCK_SET:
+            self._begin_grids(start, forget=last is not None)
+        elif isinstance(self.volumes, TRClock) and start - last > self.volumes.tr:
+            self.volumes.excuse(start)
+        if self.hop:  # hops that fell into the gap were told as stale
+            self._due = [due for due in self._due if due.volume is not None or due.end >= start]
+            self._hops = max(self._hops, ceil((start - self._first_stamp) / self.hop) - 1)
+        if isinstance(self.volumes, CountedVolumes):
+            self._count(start)
+        self._due = [due for due in self._due if due.end >= start - TOLD]
+        self._pause = max(self._pause, start)
+
+    def _begin_grids(self, start: float, *, forget: bool) -> None:
+        """Let hops and counted volumes go on from here, as the stream's clock does."""
+        if forget:  # or nothing would be told until the old time is reached
+            self._due = []
+        self._first_stamp = self._pause = start
+        self._hops = 0
+        if isinstance(self.volumes, CountedVolumes):
+            self.volumes.begin(start)
+        elif forget:
+            self.volumes.excuse(start)
+
+    def reach(self, stamp: float) -> None:
+        """Add what falls due up to a stamp."""
+        # A sample may be the nearest to a time that it precedes by half a period.
+        ahead = stamp + 1 / self.rate
+        if isinstance(self.volumes, CountedVolumes):
+            self._count(ahead)
+        else:
+            self._follow(self.volumes, ahead)
+        if self.hop:
+            while (end := self._first_stamp + (self._hops + 1) * self.hop) <= ahead:
+                self._due.append(Due(end, end + self.spec.lead))
+                self._hops += 1
+        self._due.sort(key=lambda due: due.end)
+
+    def take(self, before: float, stamps: Float64) -> list[Found]:
+        """Take the windows that end in a block, with their newest sample's place in it.
+
+        A hop that is also a volume is one window, the volume's.
+
+        Parameters
+        ----------
+        before : float
+            Stamp of the last output before the block: its time has gone by.
+        stamps : float64, shape (n_times,)
+        """
+        ends = np.array([due.end for due in self._due])
+        known = np.concatenate([[before], stamps])
+        newest, nearest = reached(known, ends, self.rate)
+        n_due = int(np.sum(newest < len(known)))
+        taken, self._due = self._due[:n_due], self._due[n_due:]
+        places, nearest = np.maximum(newest - 1, 0), nearest & (newest > 0)
+        found = list(zip(taken, places.tolist(), nearest.tolist(), strict=False))
+        volumes = [each for each in found if each[0].volume is not None]
+        return [each for each in found if each in volumes or not self._is_any(each, volumes)]
+
+    def _is_any(self, hop: Found, volumes: list[Found]) -> bool:
+        """Tell whether a hop is also a volume: the same sample, and the same time."""
+        return any(
+            hop[1:] == volume[1:] and abs(hop[0].end - volume[0].end) < 1 / self.rate
+            for volume in volumes
+        )
+
+    def _due_of(self, volume: Volume) -> Due:
+        tr = self.volumes.tr
+        return due_of_marker(self.spec, volume.number, volume.onset, tr=tr, rate=self.rate)
+
+    def _add(self, volume: Volume) -> None:
+        self._due.append(self._due_of(volume))
+
+    def _count(self, stamp: float) -> None:
+        assert isinstance(self.volumes, CountedVolumes)
+        for volume in self.volumes.reach(stamp):
+            self._add(volume)
+
+    def _follow(self, clock: TRClock, ahead: float) -> None:
+        """Put in the volumes whose markers are missing, until the scanner has stopped."""
+        while (volume := clock.next_volume()) and self._due_of(volume).end <= ahead:
+            clock.insert()
+            self._add(volume)
+        if clock.reach(ahead):
+            self._pause = ahead
+        # Without a hop nothing would be told until it goes on, and the last value would
+        # stand: so that there is none is told every TR.
+        while clock.stopped and not self.hop and self._pause <= ahead:
+            self._due.append(Due(self._pause, self._pause + self.spec.lead, reason=NO_VOLUME))
+            self._pause += clock.tr
