@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from offline.recordings import Recording
-from rtfeedback.chain import ChainSpec
+from rtfeedback.chain import Chain, ChainSpec
 from rtfeedback.chain.front import Front, Signals
 from rtfeedback.chain.limits import BLOCK, ArtefactConfig, ArtefactLimits, EOGRegression
 from rtfeedback.chain.masks import Muscle, Steps, field
@@ -47,6 +47,8 @@ def fit_artefacts(spec: ChainSpec, runs: Runs) -> ChainSpec:
         spec = spec.model_copy(update={"eog": fit_eog(spec, runs)})
     if spec.config.artefacts:
         limits = fit_limits(spec, runs, spec.config.artefacts)
+        spec = spec.model_copy(update={"artefacts": limits})
+        limits = limits.model_copy(update={"usual": _usually_masked(spec, runs)})
         spec = spec.model_copy(update={"artefacts": limits})
     return ChainSpec.model_validate(spec.model_dump())
 
@@ -174,6 +176,22 @@ def _typical_field(spec: ChainSpec, runs: Runs, amplitude: Float64) -> float:
         for part in _settled(front, front, recording):
             largest.append(_in_blocks(field(part.filtered, amplitude), spec).max(axis=1))
     return float(np.median(np.concatenate(largest)))
+
+
+def _usually_masked(spec: ChainSpec, runs: Runs) -> tuple[float, ...]:
+    """Return the share of the chain's rows in which each channel is masked."""
+    masked, n_rows = np.zeros(len(spec.channels)), 0
+    n_bands = spec.n_features // len(spec.channels)
+    for read in runs.values():
+        recording = read()
+        chain = Chain(spec, recording.info)
+        size = BLOCKS * round(BLOCK * spec.sfreq)
+        for first in range(0, len(recording.samples), size):
+            rows, index = chain.push(recording.samples[first : first + size])
+            settled = rows[index >= chain.warm_up, ::n_bands]
+            masked += np.isnan(settled).sum(axis=0)
+            n_rows += len(settled)
+    return _numbers(masked / max(1, n_rows))
 
 
 def _in_blocks(x: Float64, spec: ChainSpec) -> Float64:

@@ -39,6 +39,7 @@ class ArtefactRule:
         self._n_bands = len(power.bands) if power else 1
         self._config = chain.config.artefacts if chain.artefacts else None
         self.judges = self._config is not None
+        self._largest = _largest_shares(chain)
         # A token stands for the middle of the seconds that it sums up.
         self.weights = _weights(chain, window, power.length / 2 if power else 0.0)
 
@@ -66,7 +67,7 @@ class ArtefactRule:
         if self._config is None:
             return True
         shares = self.shares(window)
-        within = shares.max() <= self._config.channel_share + ROUNDING
+        within = (shares <= self._largest).all()
         return bool(within and shares.mean() <= self._config.share)
 
     def names(self, window: Float32) -> tuple[str, ...]:
@@ -77,11 +78,20 @@ class ArtefactRule:
         if self._config is None or self.allows(window):
             return ()
         shares = self.shares(window)
-        above = shares > self._config.channel_share + ROUNDING
+        above = shares > self._largest
         if not above.any():
             above = shares > self._config.share
         worst_first = np.argsort(-shares, kind="stable")
         return tuple(self._channels[i] for i in worst_first if above[i])
+
+
+def _largest_shares(chain: ChainSpec) -> Float64:
+    """Return the largest share of each channel with which a window is allowed."""
+    config, limits = chain.config.artefacts, chain.artefacts
+    if config is None or limits is None:
+        return np.ones(len(chain.channels))
+    usual = np.array(limits.usual or (0.0,) * len(chain.channels))
+    return np.asarray(np.where(usual > config.spare, 1.0, config.channel_share) + ROUNDING)
 
 
 def _weights(chain: ChainSpec, window: WindowSpec, middle: float) -> Float64:

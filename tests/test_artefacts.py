@@ -114,6 +114,18 @@ def test_a_dead_channel_makes_the_window_invalid_unless_the_recipe_lets_it_pass(
     assert ArtefactRule(spec, window).names(x) == (spec.channels[2],)
 
 
+def test_a_channel_that_the_training_did_without_is_spared() -> None:
+    spec, window = spec_with(TOKENS), WindowSpec(length=10.0)
+    assert spec.artefacts
+    usual = tuple(0.3 if k == 2 else 0.1 for k in range(len(spec.channels)))
+    spared = spec.model_copy(
+        update={"artefacts": spec.artefacts.model_copy(update={"usual": usual})}
+    )
+    dead = [mask(window_of(spec, window), spec, k, 99.0, 0.0) for k in (1, 2)]
+    assert [ArtefactRule(spared, window).allows(x) for x in dead] == [False, True]
+    assert [ArtefactRule(spec, window).allows(x) for x in dead] == [False, False]
+
+
 def test_old_artefacts_hardly_count() -> None:
     spec = spec_with()
     rule, x = ArtefactRule(spec, WINDOW), window_of(spec)

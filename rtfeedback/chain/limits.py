@@ -48,8 +48,11 @@ class ArtefactConfig(Config):
     response; a window above it is invalid. 0.5: at least half of what it says is EEG."""
     channel_share: Share = 0.95
     """The same for any single channel: one that is dead makes the window invalid, as the
-    model's skill was measured with it; frontal channels of someone who blinks, which are
-    masked most of the time, don't. 1: a dead channel costs no more than itself."""
+    model's skill was measured with it. 1: it costs no more than itself."""
+    spare: Share = 0.2
+    """A channel that was masked for more than this share of the training is spared
+    `channel_share`: the model has learnt to do without it. So are the frontal channels of
+    someone who blinks."""
 
 
 class ArtefactLimits(Config):
@@ -68,6 +71,8 @@ class ArtefactLimits(Config):
     """Of a block's range, as recorded; a block at or below it is flat."""
     typical: tuple[Volts, ...]
     """Median rms of the filtered signal over the blocks: what the EEG's size should be."""
+    usual: tuple[Share, ...] = ()
+    """How much of each channel was masked in the training, in time; empty: nothing was."""
     fitted_on: tuple[str, ...]
     """Names of the runs that all this was fitted on."""
 
@@ -77,7 +82,8 @@ class ArtefactLimits(Config):
 
     @model_validator(mode="after")
     def _goes_channel_by_channel(self) -> ArtefactLimits:
-        parts = (self.amplitude, self.step, self.muscle, self.flat, self.typical)
+        parts = [self.amplitude, self.step, self.muscle, self.flat, self.typical]
+        parts += [self.usual] if self.usual else []
         if len({len(part) for part in parts}) > 1:
             raise ValueError("The limits differ in their number of channels")
         return self

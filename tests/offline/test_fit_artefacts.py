@@ -146,3 +146,12 @@ def test_limits_are_of_what_the_regression_leaves() -> None:
     np.testing.assert_allclose(
         with_eog.amplitude, fitted_limits(recording()).amplitude, rtol=0.15
     )
+
+
+def test_how_much_of_each_channel_is_usually_masked_is_recorded() -> None:
+    harmed = recording().samples.copy()
+    for second in range(10, 50, 4):  # a pop in each four seconds of the second channel
+        harmed[second * 250 : second * 250 + 2, 1] += 3000
+    limits = fitted_limits(Recording(INFO, harmed, ()))
+    assert limits.usual[1] > 0.1
+    assert max(limits.usual[0], *limits.usual[2:]) < limits.usual[1] / 2
