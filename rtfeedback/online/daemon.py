@@ -103,7 +103,6 @@ class Daemon:
         self._last: Window | None = None
         self._silence = Silence(config.stream.stale, self.period)
         self._heartbeat = time.monotonic()
-        self._told = (-1, 0)  # the segment, and the samples lost by then
         self._doubted: str | None = None
         self._ready = False
 
@@ -220,10 +219,10 @@ class Daemon:
         assert self._line is not None
         self._tell_gap()
         self._tell_doubt()
-        if isinstance(clock := self._line.volumes, TRClock):
-            for happening in clock.happened:
-                self.tell.event(happening.kind, **happening.facts)
-            clock.happened.clear()
+        for happening in self._line.happenings():
+            self.tell.event(happening.kind, **happening.facts)
+            if happening.kind == "tr" and not self.options.hop:
+                self.make.period = self._silence.period = self._line.volumes.tr
 
     def _tell_doubt(self) -> None:
         doubt = self._plausibility.doubt
@@ -238,16 +237,10 @@ class Daemon:
     def _tell_gap(self) -> None:
         """Say that a segment began, before anything that comes from it."""
         assert self._line is not None
-        timeline, (segment, lost) = self._line.timeline, self._told
-        if timeline.segment > segment:
-            self._told = timeline.segment, timeline.lost
-            if segment >= 0:
-                self.tell.event(
-                    "gap",
-                    segment=timeline.segment,
-                    sample=timeline.first_sample,
-                    lost=timeline.lost - lost,
-                )
+        for began in self._line.timeline.begun:
+            if began.segment or began.lost:
+                self.tell.event("gap", **began._asdict())
+        self._line.timeline.begun.clear()
 
     def _tell_silence(self, now: float) -> None:
         """Publish that all is stale, at once and then every period, while no EEG comes."""

@@ -45,7 +45,7 @@ class FeedbackMaker:
         self._identity = {"session": session, "run": run, "checkpoint": checkpoint}
         self._nothing: Prediction = dict.fromkeys(rois, UNKNOWN)
         self.flags = tuple(flags)
-        self._period, self._clock = period, clock
+        self.period, self._clock = period, clock
         self.seq = 0
 
     def of_window(
@@ -58,7 +58,7 @@ class FeedbackMaker:
         elif prediction is not None and not plausible(prediction):
             reason = "artefact"
         age = time.monotonic() - window.received
-        if reason == "ok" and (prediction is None or age > self._period):
+        if reason == "ok" and (prediction is None or age > self.period):
             reason = "late"  # it was late already where none was made
         return self._message(
             prediction if reason == "ok" else None,
@@ -75,7 +75,7 @@ class FeedbackMaker:
 
     def is_late(self, window: Window) -> bool:
         """Return whether a window's message can only say that it is late."""
-        return time.monotonic() - window.received > self._period
+        return time.monotonic() - window.received > self.period
 
     def stale(
         self, last: Window | None, received: float | None, reason: str = "stale"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from math import inf
+from math import inf, isfinite
 
 from rtfeedback.chain import Chain
 from rtfeedback.errors import RtfeedbackError, StreamError
@@ -129,12 +129,16 @@ class Inputs:
         if self._markers is None:
             return []
         try:
-            return self._markers.pull()
+            markers = self._markers.pull()
         except StreamLost as error:
             self.tell.event("lost", stream=self._markers.name, reason=str(error))
             self._markers.close()
             self._markers = None
             return []
+        for marker in markers:
+            if not isfinite(marker.stamp):  # a sender's error, which is no time
+                self.tell.event("stray", onset=None, off=None)
+        return [marker for marker in markers if isfinite(marker.stamp)]
 
     def close(self) -> None:
         """Leave the streams."""

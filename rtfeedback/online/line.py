@@ -11,7 +11,7 @@ from rtfeedback.chain import Chain
 from rtfeedback.online.plausibility import Plausibility
 from rtfeedback.online.schedule import Schedule
 from rtfeedback.online.timeline import GAP, Piece, Timeline
-from rtfeedback.online.trclock import CountedVolumes, TRClock, Volume
+from rtfeedback.online.trclock import CountedVolumes, Happening, TRClock, Volume
 from rtfeedback.ring import RingBuffer
 from rtfeedback.signals import Bool, Chunk, Float32, Int64, Marker, Window
 from rtfeedback.windows import Due, WindowSpec
@@ -74,6 +74,14 @@ class Line:
             self.plausibility.follow(self.volumes.tr)
         return volume
 
+    def happenings(self) -> Iterator[Happening]:
+        """Yield what happened to the volumes since this was last asked."""
+        told = [self.schedule.happened]
+        told += [self.volumes.happened] if isinstance(self.volumes, TRClock) else []
+        for each in told:
+            yield from each
+            each.clear()
+
     def reconnect(self, chain: Chain) -> None:
         """Go on with another outlet of the same stream, as a new segment."""
         self.chain = chain
@@ -91,19 +99,21 @@ class Line:
     def _windows(self, chunk: Chunk, usable: Bool) -> Iterator[Window]:
         for piece in self.timeline.push(chunk, usable):
             if piece.begins:
-                self._begin_segment(piece)
+                for due in self._begin_segment(piece):
+                    yield self._window(due, piece, 0, False, chunk.received)
             self._last_stamp = float(piece.stamps[-1])
             self.schedule.reach(self._last_stamp)
             yield from self._advance(piece, chunk.received)
 
-    def _begin_segment(self, piece: Piece) -> None:
+    def _begin_segment(self, piece: Piece) -> list[Due]:
+        """Begin a segment, and return what the one before could not answer."""
         self.chain.reset()
         self.ring.clear()
         start = float(piece.stamps[0])
         self._begin = _Beginning(start)
-        self.schedule.begin(start, self._last_stamp)
         if self.plausibility:
             self.plausibility.begin()
+        return self.schedule.begin(start, self._last_stamp)
 
     def _advance(self, piece: Piece, received: float) -> Iterator[Window]:
         features, index = self.chain.push(piece.samples)
@@ -149,6 +159,8 @@ class Line:
             return self._why_not_there(due, segment, there)
         if self.plausibility and self.plausibility.doubt:
             return self.plausibility.doubt.reason
+        if due.volume is not None and not self.volumes.settled:
+            return "tr_unknown"
         window = self.ring.window()
         self.blamed = self._rule.names(window)
         return "artefact" if self.blamed else "ok"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import ceil
 
 import numpy as np
 
-from rtfeedback.online.trclock import CountedVolumes, TRClock, Volume
+from rtfeedback.online.trclock import CountedVolumes, Happening, TRClock, Volume
 from rtfeedback.signals import Float64, Marker
 from rtfeedback.windows import Due, WindowSpec, due_of_marker, reached
 
@@ -14,7 +15,8 @@ from rtfeedback.windows import Due, WindowSpec, due_of_marker, reached
 # sample really is the nearest: the nearest may never have come, or have gone by.
 Found = tuple[Due, int, bool]
 
-CLOCK_SET = 3600.0  # s: a jump ahead by more is no gap in the EEG, as is any jump back
+CLOCK_SET = 3600.0  # s: a jump ahead by more is no gap in the EEG
+SET_BACK = 1.0  # s: a jump back by more is a clock that was set; by less it is jitter
 TOLD = 60.0  # s of a gap whose counted volumes are told one by one; longer ago is no news
 NO_VOLUME = "no_volume"
 
@@ -45,6 +47,7 @@ class Schedule:
         self._first_stamp = 0.0
         self._hops = 0
         self._pause = 0.0  # when the next of the TRs without a scanner ends
+        self.happened: list[Happening] = []
 
     def mark(self, marker: Marker) -> Volume | None:
         """Take a marker; return the volume that it begins, if it does."""
@@ -53,35 +56,56 @@ class Schedule:
         numbered = self.volumes.renumbered
         volume = self.volumes.push(marker)
         if self.volumes.renumbered > numbered:  # what was forecast by the old TR is void
-            self._due = [due for due in self._due if due.volume is None]
+            self._due = [_void(due, "tr_unknown") for due in self._due]
         if volume is not None:
             self._add(volume)
         return volume
 
-    def begin(self, start: float, last: float | None) -> None:
-        """Begin a segment at a stamp; the one before ended at `last`, if there was one."""
-        if last is None or not last <= start < last + CLOCK_SET:
-            self._begin_grids(start, forget=last is not None)
-        elif isinstance(self.volumes, TRClock) and start - last > self.volumes.tr:
-            self.volumes.excuse(start)
-        if self.hop:  # hops that fell into the gap were told as stale
-            self._due = [due for due in self._due if due.volume is not None or due.end >= start]
-            self._hops = max(self._hops, ceil((start - self._first_stamp) / self.hop) - 1)
-        if isinstance(self.volumes, CountedVolumes):
-            self._count(start)
-        self._due = [due for due in self._due if due.end >= start - TOLD]
-        self._pause = max(self._pause, start)
+    def begin(self, start: float, last: float | None) -> list[Due]:
+        """Begin a segment at a stamp; the one before ended at `last`, if there was one.
 
-    def _begin_grids(self, start: float, *, forget: bool) -> None:
+        Returns
+        -------
+        list of Due
+            What fell due without a sample to answer it: before the gap, or in it.
+        """
+        if last is None or not last - SET_BACK <= start < last + CLOCK_SET:
+            void = self._begin_grids(start, forget=last is not None)
+        else:
+            void = self._pass_over(start, last)
+        self._pause = max(self._pause, start)
+        return void
+
+    def _begin_grids(self, start: float, *, forget: bool) -> list[Due]:
         """Let hops and counted volumes go on from here, as the stream's clock does."""
+        void: list[Due] = []
         if forget:  # or nothing would be told until the old time is reached
+            void = [replace(due, reason="gap") for due in self._due if due.volume is not None]
             self._due = []
         self._first_stamp = self._pause = start
         self._hops = 0
         if isinstance(self.volumes, CountedVolumes):
             self.volumes.begin(start)
+            self._count(start)
         elif forget:
             self.volumes.excuse(start)
+        return void
+
+    def _pass_over(self, start: float, last: float) -> list[Due]:
+        """Take what fell into a gap: hops were told as stale, old volumes are no news."""
+        if isinstance(self.volumes, CountedVolumes):
+            self._count(start)
+        elif start - last > self.volumes.tr:
+            self.volumes.excuse(start)
+        over = [due for due in self._due if due.end < start]
+        self._due = [due for due in self._due if due.end >= start]
+        if self.hop:
+            over = [due for due in over if due.volume is not None or due.end <= last]
+            self._hops = max(self._hops, ceil((start - self._first_stamp) / self.hop) - 1)
+        old = [due.volume for due in over if due.end < start - TOLD and due.volume is not None]
+        if old:
+            self.happened.append(Happening("skipped", {"first": min(old), "last": max(old)}))
+        return [due for due in over if due.end >= start - TOLD]
 
     def reach(self, stamp: float) -> None:
         """Add what falls due up to a stamp."""
@@ -143,9 +167,14 @@ class Schedule:
             clock.insert()
             self._add(volume)
         if clock.reach(ahead):
-            self._pause = ahead
+            self._pause = clock.stopped_at
         # Without a hop nothing would be told until it goes on, and the last value would
         # stand: so that there is none is told every TR.
         while clock.stopped and not self.hop and self._pause <= ahead:
             self._due.append(Due(self._pause, self._pause + self.spec.lead, reason=NO_VOLUME))
             self._pause += clock.tr
+
+
+def _void(due: Due, reason: str) -> Due:
+    """Return a volume's due window as one that belongs to none, and is invalid."""
+    return due if due.volume is None else replace(due, volume=None, reason=reason)

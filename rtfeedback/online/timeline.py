@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 from scipy import signal
@@ -19,6 +20,8 @@ from rtfeedback.signals import Bool, Chunk, Float32, Float64
 
 LOOP_FREQUENCY = 0.05  # Hz: slow against jitter, fast against clock drift
 GAP = 0.02  # s: declared threshold; a jump below it counts as jitter
+
+LATE = 10  # s in which a jump back makes up for a gap
 
 RATE_TOLERANCE = 1e-3  # of the nominal rate; clocks of amplifiers are some 20 times better
 RATE_SPAN = 60  # s that the rate is measured over, at most
@@ -53,6 +56,14 @@ class Piece:
     first_sample: int
 
 
+class Beginning(NamedTuple):
+    """A segment, the absolute index of its first sample, and samples lost before it."""
+
+    segment: int
+    sample: int
+    lost: int
+
+
 class Timeline:
     """Cut chunks into pieces of segments and smooth their stamps.
 
@@ -70,10 +81,11 @@ class Timeline:
     ----------
     segment : int
         The last one begun, counted from 0; -1 before the first.
-    first_sample : int
-        Its absolute index, counted over the run.
+    begun : list of Beginning
+        Segments that have begun; who tells them empties it.
     received, lost : int
-        Samples, over the run.
+        Samples, over the run. A jump back within ten seconds of a gap shows that so many
+        of its samples were not lost but late.
     rate : float or None
         Samples a second over the last minute of the segment, by the stamps; None in its
         first second. Losses too small to be counted one by one lower it.
@@ -87,11 +99,14 @@ class Timeline:
         pole = np.exp(-2 * np.pi * LOOP_FREQUENCY / sfreq)
         alpha, beta = 1 - pole**2, (1 - pole) ** 2
         self._loop = np.array([[alpha, beta - alpha, 0, 1, -2 * pole, pole**2]])
-        self.segment, self.first_sample = -1, 0
+        self.segment = -1
+        self.begun: list[Beginning] = []
         self.received = 0
         self.lost = 0
         self._start: float | None = None
         self._n = 0  # samples of the segment so far
+        self._gained, self._gap_at = 0, 0  # samples by the last gaps, and when that was
+        self._told = 0  # samples lost when the last segment began
         self._broken = False
         self._second = max(1, round(sfreq))  # in samples
         self._drift: deque[tuple[float, float]] = deque(
@@ -152,16 +167,27 @@ class Timeline:
         return float(residual[0]) if self._start is None else self._last
 
     def _begin(self, samples: Float32, stamps: Float64, sample: int, jump: float) -> Piece:
-        lost = round(jump * self.sfreq) if jump > self.gap else 0
+        lost = self._count_lost(jump)
         self.segment += 1
-        self.first_sample = sample
-        self.lost += lost
+        self.begun.append(Beginning(self.segment, sample, max(0, self.lost - self._told)))
+        self._told = self.lost
         self._start, self._n, self._last = float(stamps[0]), 1, 0.0
         self._state = np.zeros((1, 2))
         self._broken = False
         self._drift.clear()
         self._measure(0.0, 0.0)
         return Piece(samples[:1], stamps[:1], stamps[:1], self.segment, True, lost, sample)
+
+    def _count_lost(self, jump: float) -> int:
+        """Return how many samples a jump of the stamps says are missing, and count them."""
+        lost = round(jump * self.sfreq) if abs(jump) > self.gap else 0
+        if self.received - self._gap_at > LATE * self.sfreq:
+            self._gained = 0
+        if lost < 0:
+            lost = -min(-lost, self._gained)
+        self._gap_at, self._gained = self.received, self._gained + lost
+        self.lost += lost
+        return max(0, lost)
 
     def _continue(
         self, samples: Float32, stamps: Float64, residual: Float64, sample: int

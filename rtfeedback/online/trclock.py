@@ -20,6 +20,7 @@ VOLUME_LABELS = ("R128", "S128", "T  1", "Volume", "volume", "5", "Scan Start")
 
 INTERVALS = 12  # of the last markers, that show the TR
 ENOUGH = 4  # intervals that settle it
+CONFIRMING = 2  # intervals that do where they are what was expected
 AGREE = 0.05  # of the TR, by which intervals may differ and still agree
 MAJORITY = 0.7  # of the intervals
 CONFIRMED = 1e-3  # of the TR: the markers show what was expected
@@ -29,6 +30,8 @@ OFF_GRID = 0.25  # of the TR, beyond which a marker between volumes is none
 INSERTED = 2  # volumes in a row that may lack a marker
 BOUNCE = 0.01  # s; a marker sooner after another is no interval
 STOPPED = 3.5  # TRs without a marker after which the scanner has stopped: two were inserted
+PATIENCE = 10.0  # s without a marker that are no stop while the TR is unknown
+AHEAD = 60.0  # s that a marker may be ahead of the EEG
 _PREFIX = re.compile(r"^(?:Stimulus|Response|Comment)/")
 
 
@@ -59,7 +62,8 @@ class TRClock:
     tr : float
         The TR that is expected, in seconds.
     labels : sequence of str
-        Which markers are volumes; blanks and BrainVision's `Stimulus/` don't count.
+        Which markers are volumes; how many blanks are in one, and BrainVision's `Stimulus/`
+        before it, does not count.
 
     Attributes
     ----------
@@ -69,8 +73,12 @@ class TRClock:
         Markers dropped because they repeat a volume, and volumes that had none.
     renumbered : int
         How often the markers showed another TR, so that volumes got other numbers.
+    settled : bool
+        Whether the TR is known: two intervals confirm the expected one, or four agree.
     stopped : bool
         Whether no marker has come for three and a half TRs.
+    stopped_at : float
+        When that was so, by the stamps.
     happened : list of Happening
         What to tell; who tells it empties it.
     """
@@ -79,7 +87,8 @@ class TRClock:
         self.tr = self.expected = tr
         self.labels = frozenset(_plain(label) for label in labels)
         self.doubled = self.missing = self.renumbered = 0
-        self.stopped = False
+        self.settled = self.stopped = False
+        self.stopped_at = 0.0
         self.happened: list[Happening] = []
         self._last: Volume | None = None
         self._first: Volume | None = None
@@ -87,7 +96,7 @@ class TRClock:
         self._heard = 0.0  # stamp of the EEG, or of the marker, when one last came
         self._raw: deque[float] = deque(maxlen=INTERVALS + 1)
         self._per_volume = 1
-        self._settled = False
+        self._resumed = False
         self._inserted = 0  # in a row
         self._off: float | None = None  # the last marker that was off the grid
 
@@ -99,7 +108,7 @@ class TRClock:
     @property
     def jitter(self) -> float | None:
         """Sd of the last intervals between volume markers, in seconds; None at first."""
-        if not self._settled:
+        if not self.settled:
             return None
         spacing = self.tr / self._per_volume
         off = [d - spacing for d in self._intervals() if abs(d - spacing) < OFF_GRID * spacing]
@@ -110,6 +119,9 @@ class TRClock:
         if _plain(marker.label) not in self.labels:
             return None
         stamp = marker.stamp
+        if self._now and stamp - self._now > AHEAD:
+            self._tell("stray", onset=stamp, off=stamp - self._now)
+            return None
         self._hear(stamp)
         if self._last is None:
             self._first = self._last = Volume(0, stamp)
@@ -127,14 +139,14 @@ class TRClock:
         if steps < 1:
             self._repeat(stamp)
             return None
-        self.missing += steps - 1
-        if steps > 1:
+        if steps > 1 and not self._resumed:
+            self.missing += steps - 1
             self._tell("missing", volumes=steps - 1, after=self._last.number)
         return self._accept(self._last.number + steps, stamp)
 
     def next_volume(self) -> Volume | None:
         """Return the volume whose marker comes next, where the TR is settled."""
-        if self._last is None or not self._settled or self.stopped:
+        if self._last is None or not self.settled or self.stopped:
             return None
         if self._inserted >= INSERTED:
             return None
@@ -153,16 +165,20 @@ class TRClock:
     def reach(self, stamp: float) -> bool:
         """Return whether the scanner is found to have stopped by this stamp of the EEG."""
         self._now = stamp
-        if self._last is None or self.stopped or stamp - self._heard < STOPPED * self.tr:
+        if self._last is None or self.stopped or stamp - self._heard < self._patience():
             return False
-        self.stopped = True
-        if self._inserted:  # those were none
-            number = self._last.number - self._inserted
-            self._last = Volume(number, self._last.onset - self._inserted * self.tr)
-            self.missing -= self._inserted
-            self._inserted = 0
-        self._tell("scanner_stopped", volume=self._last.number)
+        self.stopped, self.stopped_at = True, self._heard + self._patience()
+        withdrawn, self._inserted = self._inserted, 0
+        number = self._last.number - withdrawn  # those were none
+        self._last = Volume(number, self._last.onset - withdrawn * self.tr)
+        self.missing -= withdrawn
+        self._tell("scanner_stopped", volume=number, withdrawn=withdrawn)
         return True
+
+    def _patience(self) -> float:
+        if self.settled:
+            return STOPPED * self.tr
+        return max(PATIENCE, STOPPED * self.tr, STOPPED * max(self._intervals(), default=0.0))
 
     def excuse(self, stamp: float) -> None:
         """Count the scanner's silence from here: what came before was not heard."""
@@ -172,11 +188,13 @@ class TRClock:
 
     def _hear(self, stamp: float) -> None:
         pause = stamp - self._raw[-1] if self._raw else 0.0
-        if pause < 0 or pause > STOPPED * max(self.tr, self.expected):
-            self._raw.clear()  # a pause of the scanner, or a clock set back, is no interval
+        if pause < 0:  # a clock that was set back is no interval
+            self._raw.clear()
         if not self._raw or pause > BOUNCE:
             self._raw.append(stamp)
-        self._heard = max(stamp, self._now)
+        # A marker that comes late is heard when it comes.
+        self._heard = stamp if self._now - stamp < self.tr else self._now
+        self._resumed = self.stopped
         if self.stopped:
             self.stopped = False
             self._tell("scanner_resumed", onset=stamp)
@@ -187,7 +205,7 @@ class TRClock:
         off = abs(step - round(step))
         if self._per_volume > 1:
             return True
-        if not self._settled or off < OFF_GRID or step < 0.5 or step > STOPPED:
+        if not self.settled or off < OFF_GRID or step < 0.5 or step > STOPPED:
             return True
         # Two strays a TR apart are a scanner that was started again.
         again = self._off is not None and abs(stamp - self._off - self.tr) < AGREE * self.tr
@@ -234,6 +252,9 @@ class TRClock:
 
     def _estimate(self) -> None:
         intervals = self._intervals()
+        expected = [d for d in intervals if abs(d / self.expected - 1) <= AGREE]
+        if not self.settled and len(expected) == len(intervals) >= CONFIRMING:
+            self._settle(self.expected, 1)
         if len(intervals) < ENOUGH:
             return
         spacing = median(intervals)
@@ -253,7 +274,7 @@ class TRClock:
 
     def _settle(self, tr: float, per_volume: int) -> None:
         other = abs(tr / self.tr - 1) > AGREE or per_volume != self._per_volume
-        first_time, self._settled = not self._settled, True
+        first_time, self.settled = not self.settled, True
         self.tr, self._per_volume = tr, per_volume
         if first_time or other:
             self._tell("tr", tr=tr, expected=self.expected, markers_per_volume=per_volume)
@@ -278,6 +299,8 @@ class CountedVolumes:
     The grid stays over gaps: one in the stream is none in the scanner. Where the stream's
     clock was set back, the count goes on from there.
     """
+
+    settled = True  # it is what was asked for
 
     def __init__(self, tr: float) -> None:
         self.tr = tr
@@ -304,4 +327,5 @@ def volume_onsets(
 
 
 def _plain(label: str) -> str:
-    return "".join(_PREFIX.sub("", label).split())
+    """Return a label without BrainVision's prefix, its blanks single: `T  1` is not `T1`."""
+    return " ".join(_PREFIX.sub("", label).split())

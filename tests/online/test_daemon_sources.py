@@ -170,3 +170,16 @@ def test_a_rate_that_is_not_the_stated_one_is_told_with_what_was_found(
     assert told["reason"] == "rate"
     assert float(told["found"].split()[0]) == pytest.approx(1.03 * RATE, abs=0.1)
     assert not one.of("feedback", valid=True)
+
+
+def test_a_marker_without_a_time_is_told_and_dropped(lab: Start) -> None:
+    one = lab(markers=True)
+    markers = one.marker_outlet()
+    one.connect()
+    for stamp in (float("nan"), float("inf"), clock()):
+        markers.push("R128", stamp)
+    one.until(lambda: one.of("event", event="volume"))
+    assert one.error is None
+    strays = one.of("event", event="stray")
+    assert strays
+    assert {(m["onset"], m["off"]) for m in strays} == {(None, None)}

@@ -142,6 +142,9 @@ def test_a_clock_that_is_set_back_silences_nothing_and_tells_no_volume_twice() -
         assert volumes == sorted(set(volumes))
         for segment in (0, 1):
             dues = [w.due_time for w in told if w.segment == segment]
+            if segment:  # what was due by the old clock is told first, as a gap
+                assert told[[w.segment for w in told].index(1)].reason == "gap"
+                dues = dues[1:]
             assert dues == sorted(set(dues))
         assert dues[0] - stamps[5000] < 0.75
 
@@ -158,3 +161,58 @@ def test_only_the_channels_that_are_used_have_to_be_finite() -> None:
     mark(expected, onsets(10))
     assert facts(told) == facts(push(expected, samples, stamps))
     assert line.timeline.lost == 0
+
+
+@both_chains
+@pytest.mark.parametrize("counted", [False, True], ids=["marked", "counted"])
+@pytest.mark.parametrize("hop", [None, 0.5])
+@pytest.mark.parametrize(("sd", "size"), [(0.015, 10), (0.03, 25), (0.01, 1)])
+def test_stamps_that_scatter_silence_nothing(
+    chain: ChainSpec, counted: bool, hop: float | None, sd: float, size: int
+) -> None:
+    samples, stamps = eeg(15000), stamped(15000)
+    scatter = np.random.default_rng(0).normal(0, sd, 15000 // size).repeat(size)
+    scatter[:5000] = 0
+    line = line_of(chain, hop=hop, counted=counted)
+    mark(line, onsets(30))
+    told = list(push(line, samples, stamps + scatter, [32] * 400))
+    volumes = [w.volume for w in told if w.volume is not None]
+    assert volumes == [*range(volumes[-1] + 1)]
+    assert volumes[-1] >= 28
+    assert not [w for w in told if w.valid and w.due_time > START + 21]
+    if hop:
+        dues = np.array([w.due_time for w in told])
+        assert np.diff(np.sort(dues)).max() < 1.6  # those inside a gap are left out
+    assert line.timeline.lost < 150  # jumps ahead and back make up for each other, nearly
+
+
+@pytest.mark.parametrize("sizes", [[], [10] * 1000])
+def test_each_gap_of_a_chunk_is_told(sizes: list[int]) -> None:
+    stamps = stamped(2000)
+    stamps[1000:] += 0.5
+    stamps[1040:] += 0.7
+    line = line_of()
+    list(push(line, eeg(2000), stamps, sizes))
+    assert line.timeline.begun == [(0, 0, 0), (1, 1000, 125), (2, 1040, 175)]
+
+
+def test_samples_lost_before_the_first_segment_are_told() -> None:
+    samples = eeg(2000)
+    samples[:500, 1] = np.nan
+    line = line_of()
+    list(push(line, samples, stamped(2000)))
+    assert line.timeline.begun == [(0, 500, 500)]
+
+
+@both_clocks
+def test_volumes_of_a_gap_beyond_a_minute_are_told_at_once(counted: bool) -> None:
+    stamps = stamped(10000)
+    stamps[5000:] += 100
+    line = line_of(counted=counted)
+    mark(line, onsets(70))
+    told = list(push(line, eeg(10000), stamps))
+    (skipped,) = [h for h in line.happenings() if h.kind == "skipped"]
+    volumes = {w.volume for w in told}
+    untold = set(range(max(v for v in volumes if v is not None))) - volumes
+    assert untold == {*range(skipped.facts["first"], skipped.facts["last"] + 1)}
+    assert len(untold) > 10

@@ -110,3 +110,20 @@ def test_a_jump_of_the_clock_tells_no_flood_of_volumes() -> None:
     last = windows[-1].volume or 0
     assert last == round((windows[-1].target_time - START - TR / 2) / TR)
     assert last > (5000 / SFREQ + 1000) / TR - 1
+
+
+def test_until_the_tr_is_known_no_volume_is_valid() -> None:
+    line = line_of()
+    samples, stamps = eeg(12500), stamped(12500)
+    windows = list(push(line, samples[:5000], stamps[:5000]))
+    for k in range(10):  # the scanner starts after 20 s, and takes 3 s where 2 are expected
+        mark(line, [START + 20.2 + 3 * k])
+        cut = slice(5000 + 750 * k, 5750 + 750 * k)
+        windows += list(push(line, samples[cut], stamps[cut], [32] * 30))
+    valid = [w for w in windows if w.valid]
+    assert [w.volume for w in valid] == [*range(valid[0].volume or 0, 10)]
+    for window in valid:
+        assert window.target_time == pytest.approx(
+            START + 20.2 + 3 * (window.volume or 0) + 1.5
+        )
+    assert {w.reason for w in windows} >= {"tr_unknown", "ok"}

@@ -128,12 +128,14 @@ def test_a_marker_is_in_time_until_its_windows_newest_sample_is_there(
 ) -> None:
     samples, stamps = eeg(5000), stamped(5000)
     in_time = line_of(chain)
-    mark(in_time, onsets(1, phase=11.0))
-    (expected,) = scanned(push(in_time, samples, stamps))
+    mark(in_time, onsets(3, phase=7.0))
+    *_, expected = scanned(push(in_time, samples, stamps))
     assert expected.valid
     newest = expected.sample
     line = line_of(chain)
-    assert list(push(line, samples[:newest], stamps[:newest], [1] * newest)) == []
+    mark(line, onsets(2, phase=7.0))
+    before = push(line, samples[:newest], stamps[:newest], [1] * newest)
+    assert [w.volume for w in before] == [0, 1]
     mark(line, onsets(1, phase=11.0))
     got = list(push(line, samples[newest:], stamps[newest:]))
     assert facts(got) != []
