@@ -9,11 +9,16 @@ from dataclasses import dataclass
 from itertools import groupby, pairwise
 from math import inf, isfinite
 
-from bench.truth import Judge, Judged, Message, Truth, samples_lost
+import numpy as np
+
+from bench.truth import Judge, Judged, Message, Truth, samples_lost, usable
 from offline.faults import Plan
 from offline.play import play_plan
 from offline.player import PlayReport
+from rtfeedback.errors import RtfeedbackError
 from rtfeedback.online.lsl import clock
+from rtfeedback.online.trclock import TRClock
+from rtfeedback.signals import Marker
 from tests.lab import Lab
 
 PATIENCE = 30.0  # s beyond the day's own length after which it is given up
@@ -32,13 +37,16 @@ class Day:
     messages : list of dict
         All that the subject's program received, but for the silence after the end.
     refusal : str
-        Why the run ended before it began, empty where it did not.
+        Why the run was refused before it told anything, empty where it was not.
+    crash : str
+        What else the run ended by, empty where it ended as it was told to.
     """
 
     plan: Plan
     start: float
     messages: list[Message]
-    refusal: str
+    refusal: str = ""
+    crash: str = ""
 
     @property
     def feedback(self) -> list[Message]:
@@ -90,18 +98,31 @@ def live_through(lab: Lab, plan: Plan, *, speed: float, markers: bool = True) ->
     """
     player = _Player(lab, plan, speed, markers)
     deadline = time.monotonic() + plan.duration / (speed * plan.pace) + PATIENCE
+    stuck: Exception | None = None
     try:
         while not (lab.error or player.heard_out()):
             lab.listen()
             if time.monotonic() > deadline:
-                raise TimeoutError(f"not over after {PATIENCE:g} s more: {lab.messages[-3:]}")
+                raise TimeoutError(f"silence was not told for {PATIENCE:g} s after the end")
         if lab.error is None:
             lab.stop()
+    except (TimeoutError, AssertionError) as error:  # the lab asserts that a run ends
+        stuck = error
     finally:
         report = player.end()
-    if lab.error is not None:
-        return Day(plan, report.start, lab.messages, str(lab.error).replace(lab.name, "EEG"))
-    return Day(plan, report.start, _without_the_end(lab.messages, player.sent), "")
+    refusal, crash = ending(lab.error or stuck, lab)
+    return Day(plan, report.start, _without_the_end(lab.messages, player.sent), refusal, crash)
+
+
+def ending(error: BaseException | None, lab: Lab) -> tuple[str, str]:
+    """Return what a run was refused for, or else what it broke down by."""
+    if error is None:
+        return "", ""
+    text = str(error).replace(lab.name, "EEG")
+    # Once it has told something, it has to go on, whatever comes.
+    if isinstance(error, RtfeedbackError) and not lab.of("feedback"):
+        return text, ""
+    return "", f"{type(error).__name__}: {text}"
 
 
 class _Player:
@@ -166,12 +187,16 @@ class Verdict:
         the good day has one there; the second is infinite where none came any more.
     counted, lost : int or None
         Samples that the daemon knows to be missing, and those that are.
+    silent : float
+        Longest stretch of EEG that came without a feedback message, in seconds, from the
+        first marker on.
     """
 
     judged: list[Judged]
     invalid: list[tuple[float, float]]
     counted: int | None
     lost: int | None
+    silent: float = 0.0
 
     @property
     def largest(self) -> float | None:
@@ -194,7 +219,7 @@ def judge(day: Day, truth: Truth, good: Sequence[float] = ()) -> Verdict:
     good : sequence of float
         Where valid values are on the good day, in seconds of the recording.
     """
-    if day.refusal:
+    if day.refusal or day.crash:
         return Verdict([], [(good[0], inf)] if good else [], None, None)
     judging = Judge(truth, day.plan, day.start, day.messages)
     judged = [judging.judge(message) for message in day.valid]
@@ -205,7 +230,25 @@ def judge(day: Day, truth: Truth, good: Sequence[float] = ()) -> Verdict:
         _without_value(good, [each.seconds for each in judged]),
         day.status["samples_lost"],
         lost,
+        longest_silence(day, truth),
     )
+
+
+def longest_silence(day: Day, truth: Truth) -> float:
+    """Return for how much EEG nothing was told, by the samples that came as numbers.
+
+    By samples and not by the clock: a speed, a pause of the outlet or a machine that is
+    busy with something else are no silence of the run.
+    """
+    came = np.concatenate([[0], np.cumsum(usable(day.plan, truth.predictor))])
+    told = [m["sample"] for m in day.feedback if m["sample"] is not None]
+    volumes = [m.sent for m in day.plan.markers if TRClock(1.0).push(Marker(0.0, m.label))]
+    if volumes:
+        first = min(volumes)
+        told.append(int(np.searchsorted(day.plan.sent, first)))
+    told.append(day.status["samples_received"])
+    counts = came[np.clip(sorted(told), 0, len(came) - 1)]
+    return float(np.diff(counts).max(initial=0)) / day.plan.recording.info.sfreq
 
 
 def _without_value(good: Sequence[float], here: Sequence[float]) -> list[tuple[float, float]]:

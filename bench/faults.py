@@ -2,7 +2,8 @@
 
     python -m bench.faults [NAME ...] [--quick] [--out docs/faults.md] [--speed 4]
 
-Exit 1 where a valid value is false, or something is not said that has to be. NAMEs are
+Exit 1 where a valid value is false, a run breaks down or falls silent, something is not
+said that has to be, or is that should not, or fewer values are valid than have to be. NAMEs are
 parts of the days' names or of their faults; with them, or --quick, the page stays as it is.
 """
 
@@ -23,7 +24,7 @@ from math import isinf
 from pathlib import Path
 
 from bench.bad_day import Day, Verdict, is_true, judge, live_through
-from bench.cases import AT_THE_START, CASES, Case
+from bench.cases import CASES, Case
 from bench.study import Study
 from offline.faults import Plan, fault_table, harm, parse_fault
 from offline.rehearsal import two_free_ports
@@ -34,6 +35,8 @@ SECONDS = 60.0  # of the recording
 STALE = 0.2  # s without EEG: at speed 4, 0.8 s of the recording
 EXACT = 1e-3  # z: rounding
 ARTEFACT = 0.5  # z: half an sd of the region, less than the model errs by on clean EEG
+PERIODS = 2  # TRs of EEG for which nothing may be told
+AT_THE_START = "refused at the start"
 LONG = 12  # runs of reasons beyond which only their totals are shown
 QUICK = ("a good day", "100 ms lost", "restart, new source id", "a channel missing")
 PAGE = Path(__file__).parents[1] / "docs" / "faults.md"
@@ -47,21 +50,46 @@ class Cell:
     day: Day
     verdict: Verdict
     bound: float
+    tr: float
 
     @property
     def unsaid(self) -> tuple[str, ...]:
         """What had to be said, and was not."""
-        said = {AT_THE_START} if self.day.refusal else self.day.said
-        return tuple(word for word in self.case.says if word not in said)
+        if self.case.refused and self.case.refused not in self.day.refusal:
+            return (f"{AT_THE_START}: {self.case.refused}",)
+        return tuple(sorted(self.case.due - self.day.said))
+
+    @property
+    def uncalled(self) -> tuple[str, ...]:
+        """What was said, and should not have been."""
+        if self.day.refusal and not self.case.refused:
+            return (AT_THE_START,)
+        return tuple(sorted(self.day.said - self.case.allowed))
+
+    @property
+    def silent(self) -> bool:
+        """Whether nothing was told for two TRs of EEG."""
+        return self.verdict.silent > PERIODS * self.case.trs * self.tr
 
     @property
     def passed(self) -> bool:
-        """Whether no valid value is false or misnumbered, and nothing is left unsaid."""
-        # A good day without values would make every other one look good.
-        true = is_true(self.verdict, self.bound) and bool(
-            self.verdict.judged or self.case.faults
-        )
-        return true and not self.unsaid and not self.misnumbered
+        """Whether nothing is wrong with what the day said."""
+        return not self.wrong
+
+    @property
+    def wrong(self) -> tuple[str, ...]:
+        """All that is wrong with what the day said, in words."""
+        count, silent = len(self.verdict.judged), self.verdict.silent
+        found = {
+            f"CRASHED: {self.day.crash}": self.day.crash,
+            f"FALSE ({self.bound:.3f})": not is_true(self.verdict, self.bound),
+            "misnumbered": self.misnumbered,
+            f"not said: {', '.join(self.unsaid)}": self.unsaid,
+            f"said: {', '.join(self.uncalled)}": self.uncalled,
+            f"{count} valid of {self.case.least} at least": count < self.case.least,
+            f"silent for {silent:.1f} s": self.silent,
+        }
+        return tuple(text for text, is_so in found.items() if is_so)
 
     @property
     def misnumbered(self) -> bool:
@@ -79,13 +107,13 @@ class Cell:
             "-" if counted is None else f"{counted} / {lost}",
             f"{len(self.verdict.judged)}",
             "-" if error is None else f"{error:.3f}",
-            f"{self.bound:.3f}" if self.passed else self._failed(),
+            " ".join(f"**{_cell(text)}**" for text in self.wrong) or f"{self.bound:.3f}",
         )
         return f"| {' | '.join(cells)} |"
 
     def _wire(self) -> str:
         if self.day.refusal:
-            return f"{AT_THE_START}: {self.day.refusal.split('. ')[0]}"
+            return f"{AT_THE_START}: {_cell(self.day.refusal.split('. ')[0])}"
         events = ", ".join(f"{name} {n}" for name, n in self.day.events.items())
         off = self.verdict.renumbered
         renumbered = f"<br>volumes are numbered {off:+d}" if off else ""
@@ -108,14 +136,10 @@ class Cell:
         ]
         return "<br>".join(stretches) or "never"
 
-    def _failed(self) -> str:
-        false = not is_true(self.verdict, self.bound)
-        parts = (
-            f"**FALSE** ({self.bound:.3f})" if false else "",
-            "**misnumbered**" if self.misnumbered else "",
-            f"**not said: {', '.join(self.unsaid)}**" if self.unsaid else "",
-        )
-        return " ".join(part for part in parts if part)
+
+def _cell(text: str) -> str:
+    """Return text as a cell of a table may hold it: in a line, without its bars."""
+    return " ".join(text.split()).replace("|", "/")
 
 
 def main() -> int:
@@ -149,7 +173,7 @@ def run_matrix(study: Study, cases: Sequence[Case], speed: float, folder: Path) 
         day = _live(study, case, speed, folder / f"day-{i}")
         verdict = judge(day, study.truth, good)
         good = good or [each.seconds for each in verdict.judged]
-        cells.append(Cell(case, day, verdict, bounds[case.bound]))
+        cells.append(Cell(case, day, verdict, bounds[case.bound], study.predictor.spec.tr))
         _say(cells[-1].row())
     return cells
 
@@ -181,6 +205,7 @@ def page(cells: Sequence[Cell], study: Study, speed: float) -> str:
         exact=EXACT,
         spread=study.spread(),
         artefact=ARTEFACT,
+        periods=PERIODS,
         days=len(cells),
         passed=sum(cell.passed for cell in cells),
         values=sum(len(cell.verdict.judged) for cell in cells),
@@ -245,6 +270,12 @@ EEG is stale after {stale:g} s, so that a silence shows at that speed as it woul
   where less is lost at a time than 20 ms, which cannot be told from jitter. {artefact:g}: half
   an sd of the region, less than the model errs by on clean EEG; allowed where an artefact is
   in the EEG, whose masked part is left out of the value.
+
+A day passes where no valid value is false or another volume's, what has to be said is said and
+nothing that does not belong there, as many values are valid as have to be, and something was
+told for every {periods} TRs of EEG that came. Only what the daemon declines in its own words
+before it begins is a refusal; any other end of a run is a crash, and fails. `bench/cases.py`
+states all that of each day.
 
 | day | what the wire said | invalid | lost: counted / truly | valid | error | bound |
 |---|---|---|---|---|---|---|

@@ -145,18 +145,19 @@ class Judge:
 
 def _breaks(plan: Plan, predictor: Predictor) -> np.ndarray[Any, Any]:
     """Return the rows with which a segment has to begin."""
-    usable = _usable(plan, predictor)
+    whole = usable(plan, predictor)
     sfreq = plan.recording.info.sfreq
     breaks = np.diff(plan.clock, prepend=plan.clock[0] - 1 / sfreq) - 1 / sfreq
     begins = np.abs(breaks) > GAP
-    begins |= usable & ~np.concatenate([[True], usable[:-1]])
+    begins |= whole & ~np.concatenate([[True], whole[:-1]])
     begins[0] = True
     for life in plan.lives[1:]:
         begins[plan.span(life.opens, 0).start % len(begins)] = True
     return np.flatnonzero(begins)
 
 
-def _usable(plan: Plan, predictor: Predictor) -> Bool:
+def usable(plan: Plan, predictor: Predictor) -> Bool:
+    """Return which samples of a plan are numbers in every channel that the chain reads."""
     names = plan.recording.info.channels
     used = [names.index(name) for name in predictor.spec.chain.channels]
     return np.atleast_1d(np.isfinite(plan.samples[:, used]).all(axis=1))
@@ -185,5 +186,5 @@ def _received_at_reconnects(messages: list[Message]) -> list[int]:
 
 def samples_lost(plan: Plan, predictor: Predictor, received: int) -> int:
     """Return how many samples of a recording never came as numbers."""
-    unusable = int((~_usable(plan, predictor)).sum())
+    unusable = int((~usable(plan, predictor)).sum())
     return len(plan.recording.samples) - received + unusable

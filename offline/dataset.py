@@ -41,6 +41,9 @@ class RunManifest(Config):
     task: str
     run: str
     tr: float
+    """In seconds, as the BOLD's header states it."""
+    marked_tr: float
+    """As the markers show it: what the daemon goes by, and so what onsets are forecast by."""
     n_volumes: int
     conditions: tuple[str, ...]
     """Task conditions, in the order of the design's columns."""
@@ -141,7 +144,7 @@ class Run:
 
     def examples(self, chain: str, spec: WindowSpec) -> Examples:
         """Return the volumes of this run whose window is whole and lies in it."""
-        rate, tr = self._store.chains[chain].rate, self.manifest.tr
+        rate, tr = self._store.chains[chain].rate, self.manifest.marked_tr
         due = [
             due_of_marker(spec, int(volume), float(self.onsets[volume]), tr=tr, rate=rate)
             for volume in np.flatnonzero(np.isfinite(self.onsets))

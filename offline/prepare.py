@@ -25,7 +25,7 @@ from offline.chains import common_chains, fit_chains, takes_fitting
 from offline.dataset import MANIFEST, ROIManifest, RunManifest, StoreManifest
 from offline.design import conditions, design_regressors, read_events
 from offline.fit_artefacts import Runs
-from offline.progress import progress
+from offline.progress import console, progress
 from offline.recordings import Recording
 from offline.splits import RunKey, SplitConfig, split_runs
 from offline.targets import UNIT, ROIConfig, roi_course, roi_voxels
@@ -37,11 +37,12 @@ from rtfeedback.checkpoint import Environment
 from rtfeedback.config import Config
 from rtfeedback.errors import DatasetError
 from rtfeedback.folders import new_folder
-from rtfeedback.online.trclock import VOLUME_LABELS, volume_onsets
+from rtfeedback.online.trclock import CONFIRMED, VOLUME_LABELS, TRClock, volume_onsets
 from rtfeedback.signals import Float32, Float64
 from rtfeedback.volume_locked import VolumeLocked
 
 BLOCK = 60.0  # s of EEG through the chain at a time; any other gives the same bits
+FALSE_TR = 0.05  # of the header's TR: markers that differ more are of another scan
 PACKAGES = ("rtfeedback", "numpy", "scipy", "torch", "mne", "nibabel", "nilearn")
 
 
@@ -147,6 +148,7 @@ def _prepare_run(
     recording, tr = read_eeg(run), repetition_time(run)
     image = read_bold(Path(run.bold.fpath))
     n_volumes = int(image.shape[3])
+    marked_tr = _marked_tr(run, recording, tr, config)
     onsets = _onsets(run, recording, tr, n_volumes, config)
     events_path = events_file(run)
     events = read_events(events_path) if events_path else []
@@ -170,6 +172,7 @@ def _prepare_run(
         task=run.task,
         run=run.run,
         tr=tr,
+        marked_tr=marked_tr,
         n_volumes=n_volumes,
         conditions=conditions(events),
         eeg_file=str(Path(run.eeg.fpath).resolve()),
@@ -233,6 +236,24 @@ class _VolumeLockedTap:
         self._seen += len(x)
         scanned = (stamps >= self._first) & (stamps < self._last)
         self._locked.push(x[scanned], stamps[scanned])
+
+
+def _marked_tr(run: PairedRun, recording: Recording, tr: float, config: PrepareConfig) -> float:
+    """Return the TR that the daemon would go by after the run's markers."""
+    clock = TRClock(tr, config.volume_labels)
+    for marker in recording.markers:
+        clock.push(marker)
+    off = abs(clock.tr / tr - 1)
+    if off > FALSE_TR:
+        raise DatasetError(
+            f"EEG and BOLD of {run.name} differ in their TR",
+            found=f"The markers come every {clock.tr:.4g} s, and the BOLD states {tr:.4g} s",
+            do="Mend RepetitionTime, or pair the EEG with the BOLD of its own scan",
+        )
+    if off > CONFIRMED:
+        text = f"{run.name}: the markers show a TR of {clock.tr:.5g} s, the BOLD states {tr:g}"
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+    return clock.tr
 
 
 def _onsets(

@@ -65,7 +65,7 @@ def at_the_desk(
     (folder / "run").mkdir()
     for name, array in (("c", features), ("c_stamps", stamps), ("onsets", onsets)):
         np.save(folder / "run" / f"{name}.npy", array)
-    manifest = SimpleNamespace(name="run", tr=TR, n_volumes=N_VOLUMES)
+    manifest = SimpleNamespace(name="run", tr=TR, marked_tr=TR, n_volumes=N_VOLUMES)
     store = SimpleNamespace(chains={"c": chain})
     run = Run(folder / "run", cast(RunManifest, manifest), cast(StoreManifest, store))
     examples = run.examples("c", window)

@@ -10,6 +10,7 @@ import numpy as np
 from offline.faults.fault import Length, Recurring, draw_channel
 from offline.faults.plan import Plan
 from offline.injection import Kind, inject
+from rtfeedback.errors import RtfeedbackError
 from rtfeedback.signals import Float32
 
 _TAIL = 10.0  # s, or durations, within which every artefact is over
@@ -113,3 +114,45 @@ class Flat(_AtChannel):
     """A channel holds one value: its last, zero or the amplifier's rail."""
 
     name: ClassVar[str] = "flat"
+
+    channel: str | None = None
+    """Its label, or `all`, which hold their last; an EEG channel by chance without."""
+
+    def _harm(self, plan: Plan, rng: np.random.Generator) -> Plan:
+        if self.channel != "all":
+            return super()._harm(plan, rng)
+        samples, duration = plan.samples.copy(), self.duration or _TAIL
+        for at in self.strikes(plan):
+            rows = plan.span(at, duration)
+            samples[rows] = samples[rows.start : rows.start + 1]
+            plan = plan.note(at, f"{self.name}: every channel for {duration:g} s")
+        return replace(plan, samples=samples)
+
+
+class Repeat(Recurring):
+    """The amplifier's program sends its last buffer again and again, bit for bit."""
+
+    name: ClassVar[str] = "repeat"
+
+    length: Length = 0.25
+    """Seconds that the buffer holds."""
+    duration: Length = 10.0
+    """Seconds for which it is sent again."""
+
+    def _harm(self, plan: Plan, rng: np.random.Generator) -> Plan:
+        samples = plan.samples.copy()
+        size = max(1, round(self.length * plan.recording.info.sfreq))
+        for at in self.strikes(plan):
+            rows = plan.span(at, self.duration)
+            if rows.start < size:
+                raise RtfeedbackError(
+                    f"The fault {self.name} has no buffer to send again",
+                    found=f"at={at:g} s, and the buffer holds {self.length:g} s",
+                    do="Give a later time",
+                )
+            again = np.arange(rows.stop - rows.start) % size
+            samples[rows] = samples[rows.start - size + again]
+            plan = plan.note(
+                at, f"{self.name}: the last {self.length:g} s for {self.duration:g} s"
+            )
+        return replace(plan, samples=samples)

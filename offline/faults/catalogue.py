@@ -9,16 +9,18 @@ from typing import Literal, get_args, get_origin
 import numpy as np
 from pydantic.fields import FieldInfo
 
-from offline.faults.artefacts import Blink, Flat, Movement, Muscle, NaN, Pop
+from offline.faults.artefacts import Blink, Flat, Movement, Muscle, NaN, Pop, Repeat
 from offline.faults.fault import Fault
 from offline.faults.outlets import Missing, Permute, Restart, Unit
 from offline.faults.plan import Plan
 from offline.faults.timing import Bursts, Clock, Drift, Drop, Freeze, Jitter, Rate
 from offline.faults.triggers import (
+    MarkerAstray,
     MarkerDoubled,
     MarkerLate,
     MarkerMissing,
     MarkerSlices,
+    MarkerThin,
     ScannerStop,
 )
 from rtfeedback.config import parse_config
@@ -27,8 +29,9 @@ from rtfeedback.errors import ConfigError
 _ALL: tuple[type[Fault], ...] = (
     *(Drop, Freeze, Bursts, Jitter, Drift, Rate, Clock),
     *(Restart, Permute, Missing, Unit),
-    *(NaN, Flat, Blink, Pop, Movement, Muscle),
-    *(MarkerMissing, MarkerDoubled, MarkerLate, MarkerSlices, ScannerStop),
+    *(NaN, Flat, Repeat, Blink, Pop, Movement, Muscle),
+    *(MarkerMissing, MarkerDoubled, MarkerLate, MarkerAstray),
+    *(MarkerThin, MarkerSlices, ScannerStop),
 )
 FAULTS: dict[str, type[Fault]] = {fault.name: fault for fault in _ALL}
 """Every fault by its name."""

@@ -1,4 +1,4 @@
-"""Faults of the scanner's markers: missing, doubled, late, one per slice, or no more."""
+"""Faults of the scanner's markers: missing, doubled, late, astray, too many, too few."""
 
 from __future__ import annotations
 
@@ -78,6 +78,39 @@ class MarkerLate(_OfMarkers):
             return (replace(marker, sent=marker.sent + self.delay),)
 
         return self._change(plan, late, f"sent {self.delay:g} s late")
+
+
+class MarkerAstray(_OfMarkers):
+    """A further marker comes beside a marker, with a stamp that is far off."""
+
+    name: ClassVar[str] = "marker-astray"
+
+    by: float = 100.0
+    """Seconds by which it is stamped ahead; back where negative."""
+
+    def _harm(self, plan: Plan, rng: np.random.Generator) -> Plan:
+        def astray(marker: PlannedMarker) -> tuple[PlannedMarker, ...]:
+            return marker, replace(marker, stamp=marker.stamp + self.by)
+
+        return self._change(plan, astray, f"again, stamped {self.by:+g} s off")
+
+
+class MarkerThin(Fault):
+    """The scanner's TR is a multiple: of so many markers only the first comes."""
+
+    name: ClassVar[str] = "marker-thin"
+    of_markers: ClassVar[bool] = True
+
+    label: str | None = None
+    """The label of the volumes' markers; without it the most frequent one."""
+    keep: Annotated[int, Field(ge=2)] = 2
+    """Of how many markers one comes."""
+
+    def _harm(self, plan: Plan, rng: np.random.Generator) -> Plan:
+        volumes = _volumes(self.name, self.label, plan)
+        gone = set(volumes) - set(volumes[:: self.keep])
+        plan = plan.note(0, f"{self.name}: one marker of {self.keep} comes")
+        return _changed(plan, gone, lambda marker: ())
 
 
 class MarkerSlices(Fault):

@@ -65,6 +65,10 @@ class Chain:
             samples += self._power.n_fft * self.spec.factor
         return ceil(samples)
 
+    def recorded(self, samples: Float32) -> Float32:
+        """Return the model's channels as they came, shape (n_times, n_channels)."""
+        return samples.take(self._front.columns[: len(self.spec.channels)], axis=1)
+
     def usable(self, samples: Float32) -> Bool:
         """Return which samples are numbers in every channel that is used, shape (n_times,)."""
         used = samples.take(self._front.columns, axis=1)

@@ -115,6 +115,18 @@ class ChainSpec(Config):
         return self
 
     @model_validator(mode="after")
+    def _reference_leaves_a_signal(self) -> ChainSpec:
+        only, reference = self.channels[0], self.config.reference
+        if len(self.channels) > 1:
+            return self
+        if reference == "average" or canonical(reference) == canonical(only):
+            raise ValueError(
+                f"{only} is the only channel, and less its reference ({reference}) nothing is"
+                " left of it: set reference to 'recorded' or to another channel of the stream"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _fits_have_its_channels(self) -> ChainSpec:
         n = len(self.channels)
         if self.artefacts and self.artefacts.n_channels() != n:

@@ -153,10 +153,10 @@ def play(
     Faults, whose keys are listed in docs/faults.md:
       of time:    drop freeze bursts jitter drift rate clock
       of outlets: restart permute missing unit
-      of signals: nan flat blink pop movement muscle
-      of markers: marker-missing marker-doubled marker-late marker-slices scanner-stop
+      of signals: nan flat repeat blink pop movement muscle
+      of markers: marker-missing marker-doubled marker-late marker-astray marker-thin marker-slices scanner-stop
     For example: --fault drop:at=20,n=50 --fault restart:at=40,source=new
-    """  # noqa: D301 (a raw one would show click its backslash)
+    """  # noqa: D301, E501 (a raw one would show click its backslash; a line of faults is one)
     check_positive(speed=speed)
     from offline.faults import parse_fault
     from offline.play import play as play_recording

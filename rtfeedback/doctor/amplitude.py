@@ -18,6 +18,7 @@ EEG = (0.5e-6, 200e-6)  # V rms after the filter
 BLOCK = 0.5  # s; the median over blocks is not moved by a blink
 MAINS = (50.0, 60.0)  # Hz
 LOUD = 0.5  # of the power from 1 Hz on
+SELDOM = 0.01  # of the time; a recording that ends in zeros is flat for less
 NAMED = 8  # channels, at most
 
 
@@ -63,10 +64,12 @@ def _judge_numbers(numbers: Float64, names: Sequence[str]) -> Finding:
 def _judge_flat(volts: Float64, names: Sequence[str], length: int) -> Finding:
     still = np.ptp(_in_blocks(volts, length), axis=1) == 0
     share = still.mean(axis=0) if len(still) else np.zeros(len(names))
-    flat = [name for name, part in zip(names, share, strict=True) if part]
+    flat = [name for name, part in zip(names, share, strict=True) if part >= SELDOM]
     if not flat:
         return ok("flat channels", f"None of {len(names)}")
-    often = "never changed" if np.min(share[share > 0]) == 1 else f"{np.max(share):.0%} flat"
+    often = (
+        "never changed" if np.min(share[share >= SELDOM]) == 1 else f"{np.max(share):.0%} flat"
+    )
     found = f"{_list(flat)}: {often}; dead, off, or at the end of their range"
     return warn("flat channels", found, "Mend the electrodes, or train without them")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from rtfeedback.doctor.finding import Finding, found_by, warn
+from rtfeedback.doctor.finding import Finding, fail, found_by, ok
 from rtfeedback.doctor.inference import check_flags, check_inference, describe_model
 from rtfeedback.doctor.machine import (
     SAMPLE_BYTES,
@@ -75,7 +75,7 @@ class Examination:
     def _model(self) -> Iterator[Finding]:
         if self._load is None:
             do = "Name one with --model, or first: rtfeedback train"
-            yield warn("model", "None is named, and none lies below ./checkpoints", do)
+            yield fail("model", "None is named, and none lies below ./checkpoints", do)
             return
         self._predictor = self._load()
         yield describe_model(self._predictor)
@@ -96,6 +96,7 @@ class Examination:
         """List LSL's streams, and choose the one to listen to; or take another source."""
         if self._make_source is not None:
             self._source = self._make_source()
+            yield from self._other_markers(self._source.markers_name)
             return
         seen = look_around()
         name = self.options.stream
@@ -105,6 +106,13 @@ class Examination:
             yield from finding
         if name:
             self._source = lsl.LSLSource(name, self.options.markers)
+
+    def _other_markers(self, own: str | None) -> Iterator[Finding]:
+        """Say that the markers which were named are not read, where a source has its own."""
+        named = self.options.markers
+        if named and named != own:
+            read = f"its own, '{own}', are read" if own else "it has none, and none are read"
+            yield ok("markers", f"'{named}' is not looked for beside the source: {read}")
 
     def _stream(self) -> Iterator[Finding]:
         if self._source is None:

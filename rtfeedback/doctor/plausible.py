@@ -57,6 +57,7 @@ def _settled_rows(heard: Heard, chain: Chain, watch: Plausibility, gap: float) -
                 chain.reset()
                 watch.begin()
             features, index = chain.push(piece.samples)
+            watch.hear(chain.recorded(piece.samples))
             watch.look(piece.stamps, timeline)
             rows.append(features[index >= chain.warm_up])
     return np.concatenate(rows)

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from rtfeedback.doctor.finding import Finding, ok, warn
-from rtfeedback.online.trclock import AGREE, ENOUGH, TRClock
+from rtfeedback.online.trclock import AGREE, ENOUGH, MAJORITY, TRClock
 from rtfeedback.signals import Marker
 
 SETTLING = ENOUGH + 2  # TRs after which a scanner that runs has shown its TR
@@ -41,7 +41,8 @@ def check_markers(
         return
     yield ok("markers", found)
     if tr:
-        yield _judge_tr(clock)
+        volumes = sum(_clock([marker], tr, labels).heard for marker in markers)
+        yield _judge_tr(clock, volumes)
 
 
 def shown_tr(markers: Sequence[Marker], tr: float, labels: Sequence[str]) -> float:
@@ -56,8 +57,23 @@ def _clock(markers: Sequence[Marker], tr: float, labels: Sequence[str]) -> TRClo
     return clock
 
 
-def _judge_tr(clock: TRClock) -> Finding:
+def _irregular(clock: TRClock, n_markers: int) -> bool:
+    """Tell whether there were markers enough for a TR, and they showed none or kept to none."""
+    kinds = Counter(each.kind for each in clock.happened)
+    astray = kinds["stray"] + kinds["missing"]
+    return n_markers > ENOUGH and (not kinds["tr"] or astray > (1 - MAJORITY) * n_markers)
+
+
+def _judge_tr(clock: TRClock, n_markers: int) -> Finding:
+    """Judge the TR that a clock found in so many markers of volumes."""
     shown = [each.facts for each in clock.happened if each.kind == "tr"]
+    if _irregular(clock, n_markers):
+        found = (
+            f"{n_markers} markers of volumes came, and their intervals do not agree;"
+            f" {clock.expected:g} s is expected"
+        )
+        do = "Check the trigger's cable, and that [stream] volume_labels names volumes alone"
+        return warn("TR", found, do)
     if not shown:
         found = f"{clock.expected:g} s is expected; {ENOUGH + 1} even markers show what it is"
         return ok("TR", found)

@@ -1,10 +1,10 @@
 """EEG and events out of a FieldTrip buffer, which many amplifiers' programs fill.
 
-The buffer has no stamps, only a counter of samples. A sample's stamp is an anchor plus its
-counter over the stated rate, the anchor being such that the first samples that came had
-the LSL clock's time. So samples that the buffer overwrote before they were read are a jump
-of the stamps, and an event lies on its sample exactly; but an amplifier whose rate is not
-quite the stated one drifts off the LSL clock, and is not followed.
+The buffer has no stamps, only a counter of samples, which the LSL clock is laid on; see
+`fieldtrip_stream` for the rule. Samples that the buffer overwrote before they were read are a
+jump of the stamps, an event lies on its sample exactly, and an amplifier that sends at
+another rate than it states, or whose samples are lost before the buffer counts them, has
+stamps that say so.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from rtfeedback.channels import scale_to_volts
 from rtfeedback.errors import StreamError
 from rtfeedback.naming import name_channels, refuse_unnamed
 from rtfeedback.online.fieldtrip_connection import SLICE, Connection, NotYet, Place, resolve
-from rtfeedback.online.fieldtrip_stream import FieldTripEvents, FieldTripStream, TimeBase
+from rtfeedback.online.fieldtrip_stream import CounterClock, FieldTripEvents, FieldTripStream
 from rtfeedback.online.source import Idle, conversion
 from rtfeedback.signals import StreamInfo
 
@@ -105,7 +105,7 @@ class FieldTripSource:
     def __init__(self, address: BufferAddress, *, clock: Callable[[], float]) -> None:
         self.address, self.clock = address, clock
         self.name, self.markers_name = str(address), EVENTS
-        self._base = TimeBase()
+        self._base = CounterClock()
 
     def open_stream(
         self, *, timeout: float, idle: Idle, first: Callable[[], object] = lambda: None
@@ -117,7 +117,7 @@ class FieldTripSource:
         except StreamError:
             connection.close()
             raise
-        self._base.sfreq, self._base.anchor = info.sfreq, None
+        self._base.begin(info.sfreq)
         return FieldTripStream(
             connection,
             info,
@@ -208,5 +208,5 @@ class FieldTripSource:
             f"the unit is {self.address.unit}, as its address says"
             if self.address.unit
             else "a FieldTrip buffer states no unit: microvolts are assumed",
-            "stamps are the clock's at the first samples, counted on at the stated rate",
+            "stamps are the clock's at the first samples, counted on at the measured rate",
         )

@@ -177,9 +177,17 @@ def _parse(description: str) -> tuple[StreamInfo, tuple[str, ...]]:
     Raises
     ------
     StreamError
-        It does not name each channel, or names two EEG channels alike.
+        It is no XML, does not name each channel, or names two EEG channels alike.
     """
-    root = ElementTree.fromstring(description)
+    try:
+        root = ElementTree.fromstring(description)
+    except ElementTree.ParseError as error:
+        raise StreamError(
+            "What the stream says of itself cannot be read",
+            found=f"Its XML is broken ({error}): {_line(description, error.position[0])}",
+            do="Take control characters out of the names and labels in the program that"
+            " sends it, and restart that",
+        ) from error
     # Some senders leave out the `channels` around them.
     channels = root.findall("desc/channels/channel") or root.findall("desc/channel")
     names = name_channels(
@@ -198,6 +206,11 @@ def _parse(description: str) -> tuple[StreamInfo, tuple[str, ...]]:
     )
     refuse_unnamed(info.name, int(_below(root, "channel_count")), names)
     return info, names.notes
+
+
+def _line(text: str, row: int) -> str:
+    """Return a line of a text, counted from 1, so that it can be printed."""
+    return repr("".join(text.split("\n")[row - 1 : row]).strip()[:80])
 
 
 def _below(node: ElementTree.Element, path: str) -> str:

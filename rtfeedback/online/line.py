@@ -130,6 +130,7 @@ class Line:
             self._push(features[done:], index[done:])
             self._begin.last_output = float(stamps[-1])
         if self.plausibility:  # of the windows to come: none knows what comes after it
+            self.plausibility.hear(self.chain.recorded(piece.samples))
             self.plausibility.look(piece.stamps, self.timeline)
 
     def _push(self, features: Float32, index: Int64) -> None:
@@ -157,6 +158,8 @@ class Line:
             return due.reason
         if not (there and self.ring.full):
             return self._why_not_there(due, segment, there)
+        if self.plausibility and self.plausibility.undecided:
+            return "warming_up"
         if self.plausibility and self.plausibility.doubt:
             return self.plausibility.doubt.reason
         if due.volume is not None and not self.volumes.settled:

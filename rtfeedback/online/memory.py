@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 
@@ -28,7 +29,7 @@ class MemorySource:
     stamps : array_like, shape (n_times,), optional
         On the LSL clock, in seconds; without them sample k is at k / sfreq.
     markers : sequence of Marker
-        On the same clock.
+        On the same clock. Those whose stamp is no number are left out, and noted.
     chunk : int, optional
         Samples in a chunk; without it, 40 ms of them.
     markers_name : str, optional
@@ -53,11 +54,13 @@ class MemorySource:
         markers_name: str | None = None,
         notes: Sequence[str] = (),
     ) -> None:
-        self.info, self.notes = info, tuple(notes)
+        timed = [marker for marker in markers if math.isfinite(marker.stamp)]
+        self.info = info
+        self.notes = (*notes, *_left_out(len(markers) - len(timed)))
         self.samples = np.ascontiguousarray(samples, np.float32)
         self.stamps = _stamps(info, len(self.samples), stamps)
         self.chunk = chunk or max(1, round(CHUNK * info.sfreq))
-        self.markers = sorted(markers, key=lambda marker: marker.stamp)
+        self.markers = sorted(timed, key=lambda marker: marker.stamp)
         self.markers_name = markers_name or (f"{info.name}-markers" if markers else None)
         self._next = 0  # the first sample that was not pulled yet
         if self.samples.shape != (len(self.stamps), len(info.channels)) or self.chunk < 1:
@@ -154,6 +157,10 @@ class MemoryMarkers:
 
     def close(self) -> None:
         """Leave the stream."""
+
+
+def _left_out(n: int) -> tuple[str, ...]:
+    return (f"markers without a time are left out: {n}",) if n else ()
 
 
 def _stamps(info: StreamInfo, n_times: int, stamps: ArrayLike | None) -> Float64:

@@ -59,13 +59,16 @@ def measure_offset(description: str, timeout: float = PATIENCE) -> ClockOffset |
         return None
     inlet = pylsl.StreamInlet(found[0], recover=False)
     remote, uncertainty, code = ctypes.c_double(), ctypes.c_double(), ctypes.c_int()
-    offset = lib.lsl_time_correction_ex(
-        inlet.obj,
-        ctypes.byref(remote),
-        ctypes.byref(uncertainty),
-        ctypes.c_double(max(0.1, deadline - time.monotonic())),
-        ctypes.byref(code),
-    )
+    try:
+        offset = lib.lsl_time_correction_ex(
+            inlet.obj,
+            ctypes.byref(remote),
+            ctypes.byref(uncertainty),
+            ctypes.c_double(max(0.1, deadline - time.monotonic())),
+            ctypes.byref(code),
+        )
+    finally:
+        inlet.close_stream()
     if code.value:
         return None
     return ClockOffset(str(found[0].hostname()), float(offset), float(uncertainty.value) / 2)

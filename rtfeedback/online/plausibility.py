@@ -1,5 +1,7 @@
 """Whether a stream can be what the checkpoint was trained on: its rate, size and scanner.
 
+And whether it is EEG at all: an amplifier's program may hang and go on sending.
+
 Found out over seconds, at whole seconds of a segment, so that what it says of a window
 depends on no chunk.
 """
@@ -8,18 +10,21 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from math import ceil
 from statistics import median
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rtfeedback.checkpoint import CheckpointSpec
 from rtfeedback.online.timeline import RATE_TOLERANCE, Timeline
-from rtfeedback.signals import Float64
+from rtfeedback.signals import Bool, Float32, Float64
 from rtfeedback.volume_locked import VolumeLocked
 
 MAGNITUDE = 8.0  # times the training's amplitude, or a part of it: no cap or brain does that
 LOOKS = 10  # s over which the amplitude is judged
-FIRST = 3  # s without which it is not
+FIRST = 3  # s without which it is not, and the newest of which are judged by themselves
+AGAIN = 2  # s that are the same as those up to 2 s before them: no noise does that
 LOCKED = 0.5  # share of the variance that repeats with the volumes: gradient artefact
 
 
@@ -47,13 +52,14 @@ class Plausibility:
         What holds against the stream as of the last whole second.
     magnitude : float or None
         Its amplitude in those of the training, which is 1; None where the checkpoint does
-        not state that, or in the first seconds.
+        not state that, or in the first seconds of a segment.
     """
 
     def __init__(self, spec: CheckpointSpec, tr: float) -> None:
         limits = spec.chain.artefacts
         self._typical = np.array(limits.typical) if limits else None
         self._n_channels = len(spec.chain.channels)
+        self._window = spec.window.length
         self._second = max(1, round(spec.chain.sfreq))
         self._sfreq = spec.chain.sfreq
         trained = spec.training.volume_locked
@@ -62,6 +68,7 @@ class Plausibility:
         self.doubt: Doubt | None = None
         self._filtered: Float64 = np.empty((0, self._n_channels))
         self._looks: deque[float] = deque(maxlen=LOOKS)
+        self._sent = _Sent(self._n_channels, self._second)
         self.begin()
 
     def follow(self, tr: float) -> None:
@@ -70,8 +77,22 @@ class Plausibility:
         self._locked = VolumeLocked(tr, self._sfreq, self._n_channels)
 
     def begin(self) -> None:
-        """Begin a segment."""
+        """Begin a segment: what was found out of the one before may not hold for it."""
+        self._looks.clear()
+        self._sent.begin()
+        self._hung, self._within = "", 0  # s that a window still holds what was no EEG
+        self._begin_second()
+
+    def _begin_second(self) -> None:
         self._power, self._n = np.zeros(self._n_channels), 0
+
+    def hear(self, recorded: Float32) -> None:
+        """Take the chain's channels as they came, shape (n_times, n_channels).
+
+        Call it before `look`, with the same samples; without it a program that hangs is
+        not found out.
+        """
+        self._sent.push(recorded)
 
     def tap(self, filtered: Float64) -> None:
         """Take the chain's filtered signal, shape (n_times, n_channels), in volts."""
@@ -85,11 +106,20 @@ class Plausibility:
         self._n += len(x)
         if self._n < self._second:
             return
-        if self._typical is not None:
+        hung = self._of_sending()
+        if self._typical is not None and not hung:  # what is no EEG has no amplitude
             rms = np.sqrt(self._power / self._n)
             self._looks.append(float(np.median(rms / np.maximum(self._typical, 1e-12))))
-        self.begin()
-        self.doubt = self._of_rate(timeline) or self._of_magnitude() or self._of_scanner()
+        self._begin_second()
+        rate = self._of_rate(timeline)
+        self.doubt = rate or hung or self._of_magnitude() or self._of_scanner()
+
+    @property
+    def undecided(self) -> bool:
+        """Return whether too little of the segment was seen to believe in its unit."""
+        if self._typical is None or self.doubt:
+            return False
+        return len(self._looks) < FIRST
 
     @property
     def magnitude(self) -> float | None:
@@ -112,10 +142,25 @@ class Plausibility:
             " rate: mend that",
         )
 
-    def _of_magnitude(self) -> Doubt | None:
-        times = self.magnitude
-        if not times or 1 / MAGNITUDE <= times <= MAGNITUDE:  # 0 is flat, which says itself
+    def _of_sending(self) -> Doubt | None:
+        """Doubt what hangs, for as long as a window holds any of it."""
+        if found := self._sent.judge():
+            self._hung = found
+            self._within = ceil(self._window) + 1  # it may go on into the next second
+        elif self._within:
+            self._within -= 1
+        if not self._within:
             return None
+        return Doubt("artefact", self._hung, "Start the amplifier's program again")
+
+    def _of_magnitude(self) -> Doubt | None:
+        if len(self._looks) < FIRST:  # a doubt outlives its segment until there is a verdict
+            return self.doubt if self.doubt and self.doubt.reason == "units" else None
+        newest = median([*self._looks][-FIRST:])
+        wrong = [times for times in (newest, median(self._looks)) if not _is_eeg_like(times)]
+        if not wrong:
+            return None
+        times = wrong[0]
         return Doubt(
             "units",
             f"The EEG's amplitude is {times:.2g} times that of the training",
@@ -132,3 +177,63 @@ class Plausibility:
             " gradient artefact of a running scanner",
             "Stream EEG that was corrected for it, as the training's was, or train on raw EEG",
         )
+
+
+def _is_eeg_like(times: float) -> bool:
+    return not times or 1 / MAGNITUDE <= times <= MAGNITUDE  # 0 is flat, which says itself
+
+
+class _Sent:
+    """What came bit for bit: channels that stand still, a buffer that is sent again.
+
+    Of each sample a hash is kept, a sum in integers, so that no chunk changes it.
+    """
+
+    def __init__(self, n_channels: int, second: int) -> None:
+        self._second = second  # in samples
+        rng = np.random.default_rng(0)
+        self._weights = rng.integers(1, 2**64, n_channels, dtype=np.uint64) | np.uint64(1)
+        self.begin()
+
+    def begin(self) -> None:
+        self._hashes = np.empty(0, np.uint64)  # of the last 4 s
+        self._new: list[NDArray[np.uint64]] = []
+        self._last: Float32 | None = None  # the newest sample, shape (1, n_channels)
+        self._moved: Bool = np.zeros(len(self._weights), np.bool_)  # within the second
+
+    def push(self, samples: Float32) -> None:
+        if not len(samples):
+            return
+        samples = np.ascontiguousarray(samples, np.float32)
+        before = samples[:1] if self._last is None else self._last
+        self._moved |= (np.diff(samples, axis=0, prepend=before) != 0).any(axis=0)
+        self._last = samples[-1:].copy()
+        bits = samples.view(np.uint32).astype(np.uint64)
+        self._new.append((bits * self._weights).sum(axis=1, dtype=np.uint64))
+
+    def judge(self) -> str:
+        """Return what is wrong with the second that ends here, in words, if anything is."""
+        if self._last is None:
+            return ""
+        self._hashes = np.concatenate([self._hashes, *self._new])[-2 * AGAIN * self._second :]
+        still, n = int(np.sum(~self._moved)), len(self._moved)
+        self._new, self._moved = [], np.zeros_like(self._moved)
+        if still == n:
+            return "No channel changed for a second: the amplifier's program sends one value"
+        if 2 * still > n:
+            return f"{still} of {n} channels did not change for a second"
+        if lag := self._lag():
+            return f"The same {lag / self._second:g} s are sent again and again"
+        return ""
+
+    def _lag(self) -> int | None:
+        """Return after how many samples the newest ones come again, if they do."""
+        hashes, n = self._hashes, AGAIN * self._second
+        if len(hashes) <= n:
+            return None
+        lags = np.arange(1, len(hashes) - n + 1)
+        alike = (hashes[-1 - lags] == hashes[-1]) & (hashes[-n - lags] == hashes[-n])
+        for lag in lags[alike]:
+            if np.array_equal(hashes[-n:], hashes[-n - lag : -lag]):
+                return int(lag)
+        return None

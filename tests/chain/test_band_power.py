@@ -71,7 +71,7 @@ def test_a_frequency_on_an_edge_is_in_the_upper_band() -> None:
 def test_an_edge_that_is_a_bin_is_that_bin_at_any_rate(length: float) -> None:
     power = BandPowerConfig(length=length, bands=((2, 4), (4, 8), (8, 10), (10, 20)))
     for sfreq in (*range(91, 250), 256, 512, 1000, 2048, 5000):
-        config = ChainConfig(band=(1, 20), notch=(), band_power=power)
+        config = ChainConfig(reference="recorded", band=(1, 20), notch=(), band_power=power)
         rate = ChainSpec(config=config, channels=("Cz",), sfreq=sfreq).sample_rate
         n_fft = power.n_fft(rate)
         bins = [k * rate / n_fft for k in range(n_fft // 2 + 1)]

@@ -376,6 +376,30 @@ def test_late_markers_keep_their_stamps(good: Plan) -> None:
     assert too_late == PlannedMarker(on_time.time, "R128", on_time.stamp, on_time.sent + 0.7)
 
 
+def test_an_astray_marker_comes_beside_the_true_one(good: Plan) -> None:
+    bad = harmed(good, "marker-astray:at=10,by=50")
+    [more] = set(bad.markers) - set(good.markers)
+    assert (more.time, more.stamp) == pytest.approx((10.4, 60.4))
+    assert set(good.markers) <= set(bad.markers)
+
+
+def test_a_longer_tr_marks_every_second_volume(good: Plan) -> None:
+    assert harmed(good, "marker-thin:keep=2").markers == good.markers[::2]
+
+
+def test_a_buffer_is_sent_again_bit_for_bit(good: Plan) -> None:
+    bad = harmed(good, "repeat:at=10,length=0.2,duration=1")
+    again = bad.samples[2500:2750].reshape(5, 50, -1)
+    assert (again == good.samples[2450:2500]).all()
+    assert np.array_equal(bad.samples[2750:], good.samples[2750:])
+
+
+def test_every_channel_may_hold_its_last_value(good: Plan) -> None:
+    bad = harmed(good, "flat:at=10,duration=1,channel=all")
+    assert not np.ptp(bad.samples[2500:2750], axis=0).any()
+    assert np.array_equal(bad.samples[2750:], good.samples[2750:])
+
+
 def test_slices_divide_each_volume_evenly(good: Plan) -> None:
     bad = harmed(good, "marker-slices:n=4")
     assert len(bad.markers) == 4 * len(good.markers)

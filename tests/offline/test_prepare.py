@@ -26,6 +26,7 @@ from rtfeedback.errors import (
     OutputError,
     RtfeedbackError,
 )
+from rtfeedback.windows import WindowSpec
 
 RUN = "sub-01_task-motorimagery_run-0{}"
 FIRST, SECOND = RUN.format(1), RUN.format(2)
@@ -136,7 +137,7 @@ def test_the_manifest_says_where_everything_came_from(bids: Path, store: Store) 
     for run in manifest.runs:
         bold = bold_file(bids, run.name).read_bytes()
         assert run.bold_sha256 == hashlib.sha256(bold).hexdigest()
-        assert run.tr == 2.0
+        assert run.tr == run.marked_tr == 2.0
         for name, digest in run.arrays.items():
             content = (store.path / run.name / name).read_bytes()
             assert hashlib.sha256(content).hexdigest() == digest
@@ -148,6 +149,24 @@ def test_a_recording_shorter_than_the_warm_up_gives_no_row(bids: Path, store: St
     features, stamps = through_chain(short, store.chain("tokens"))
     assert features.shape == (0, store.chain("tokens").n_features)
     assert stamps.shape == (0,)
+
+
+def test_onsets_are_forecast_by_the_tr_that_the_markers_show(
+    bids_copy: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """As the daemon does: a header that says 2 s is not believed where they say 1.984."""
+    space_markers(bids_copy, FIRST, 1.984)
+    config = PrepareConfig.model_validate({"chains": {"tokens": {"band_power": {}}}})
+    store = Store(prepare(bids_copy, tmp_path / "out", config))
+    run, other = store.runs[FIRST], store.runs[SECOND]
+    assert run.manifest.tr == 2.0
+    assert run.manifest.marked_tr == pytest.approx(1.984)
+    assert other.manifest.marked_tr == 2.0
+    assert f"{FIRST}: the markers show a TR of 1.984 s" in capfd.readouterr().err
+    window = WindowSpec(length=10.0, lead=9.0)  # five volumes are forecast
+    examples = run.examples("tokens", window)
+    due = run.onsets[examples.volumes] + 0.5 * 1.984 - 9.0
+    assert np.abs(run.stamps("tokens")[examples.ends] - due).max() <= 0.125 + 0.01
 
 
 # ---------------------------------------------------------------------------- channels
@@ -305,6 +324,24 @@ def truncated_eeg(root: Path) -> None:
     eeg_file(root, SECOND, "eeg.eeg").write_bytes(whole[: len(whole) // 2])
 
 
+def space_markers(root: Path, run: str, tr: float) -> None:
+    """Let the volumes' markers come every so many seconds."""
+    path = eeg_file(root, run, "eeg.vmrk")
+    lines, volume, first = path.read_text(encoding="utf-8").splitlines(), 0, 0
+    for i, line in enumerate(lines):
+        if "R128" in line:
+            fields = line.split(",")
+            first = first or int(fields[2])
+            fields[2] = str(first + round(volume * tr * 250))
+            lines[i], volume = ",".join(fields), volume + 1
+    path.unlink()
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def another_tr(root: Path) -> None:
+    space_markers(root, FIRST, 1.8)
+
+
 def no_tr(root: Path) -> None:
     edit(bold_file(root, SECOND, "bold.json"), "RepetitionTime", "RepetitionTimes")
 
@@ -329,6 +366,7 @@ def broken_events(root: Path) -> None:
         (one_volume_short, ["do not overlap", FIRST, "40 volume markers", "39 volumes in"]),
         (truncated_nifti, ["cannot be read whole", f"{SECOND}_bold.nii.gz"]),
         (truncated_eeg, ["is truncated", f"{SECOND}_eeg.vhdr"]),
+        (another_tr, ["differ in their TR", FIRST, "every 1.8 s", "states 2 s"]),
         (no_tr, ["has no RepetitionTime", SECOND]),
         (another_rate, ["differs in rate", f"{FIRST}_eeg: 250 Hz", f"{SECOND}_eeg: 500"]),
         (broken_events, ["has no column onset", f"{SECOND}_events.tsv"]),

@@ -6,18 +6,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
+from dataclasses import replace
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
-from bench.bad_day import Day, Verdict, judge, live_through
-from bench.truth import Truth
+from bench.bad_day import Day, Verdict, ending, judge, live_through, longest_silence
+from bench.cases import CASES, Case
+from bench.faults import EXACT, Cell
+from bench.truth import Judged, Truth
 from offline.faults import FAULTS, Plan, harm, parse_fault
 from offline.fit_artefacts import fit_artefacts
 from offline.recordings import Recording
 from rtfeedback.chain.limits import ArtefactConfig
+from rtfeedback.errors import StreamError
 from rtfeedback.predictor import Predictor
-from tests.lab import STALE, Start, checkpoint_spec, make_recording, save_model
+from tests.lab import RATE, STALE, TR, Start, checkpoint_spec, make_recording, save_model
 
 pytest.importorskip("mne")
 
@@ -25,6 +30,17 @@ SECONDS = 16
 SPEED = 32.0
 ROUNDING = 1e-3  # z: of float32 and of the clocks, and nothing else
 Live = Callable[..., tuple[Day, Verdict]]
+
+_played: set[str] = set()
+
+
+def bad_day(recording: Recording, *faults: str) -> Plan:
+    """Return a plan with faults, all of which strike it, and note that they were played."""
+    parsed = [parse_fault(fault) for fault in faults]
+    plan = harm(Plan.of(recording), parsed)
+    assert all(any(fault.name in note.text for note in plan.notes) for fault in parsed)
+    _played.update(fault.name for fault in parsed)
+    return plan
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +78,7 @@ def live(lab: Start, predictor: Predictor, whole: Recording, good_day: list[floa
         recording: Recording = whole,
         speed: float = SPEED,
     ) -> tuple[Day, Verdict]:
-        plan = harm(Plan.of(recording), [parse_fault(fault) for fault in faults])
+        plan = bad_day(recording, *faults)
         day = live_through(lab(predictor=model, markers=True, stream=STALE), plan, speed=speed)
         verdict = judge(day, Truth(model, recording), good_day)
         assert all(judged.error < ROUNDING for judged in verdict.judged)
@@ -125,7 +141,7 @@ def test_what_is_lost_is_counted_and_invalid_until_windows_are_whole_again(
 
 def test_a_loss_below_the_threshold_is_not_counted(lab: Start, whole: Recording) -> None:
     one = lab(markers=True, stream=STALE)
-    plan = harm(Plan.of(whole), [parse_fault("drop:at=8,n=3")])
+    plan = bad_day(whole, "drop:at=8,n=3")
     day = live_through(one, plan, speed=SPEED)
     assert order(day) == ["warming_up", "ok"]
     assert day.status["samples_lost"] == 0  # as docs/faults.md declares
@@ -264,7 +280,33 @@ def test_a_scanner_that_goes_on_gives_volumes_again(live: Live) -> None:
     assert order(day)[-1] == "ok"
 
 
+def test_a_marker_from_far_ahead_changes_nothing(live: Live, good_day: list[float]) -> None:
+    day, verdict = live("marker-astray:at=9,by=100")
+    assert day.events["stray"] == 1
+    assert verdict.invalid == []
+    assert verdict.renumbered == 0
+
+
+def test_another_tr_than_the_expected_one_is_told_and_no_value_is_false(live: Live) -> None:
+    day, verdict = live("marker-thin:keep=2", recording=make_recording(30))
+    [tr] = [m for m in day.messages if m.get("event") == "tr"]
+    assert tr["tr"] == pytest.approx(2 * tr["expected"], abs=0.01)
+    assert order(day)[-1] == "ok"
+    assert verdict.judged
+
+
 # ------------------------------------------------------------------ artefacts
+
+
+@pytest.mark.parametrize("fault", ["flat:channel=all", "repeat:length=0.25"])
+def test_an_amplifier_that_says_the_same_again_and_again_is_not_believed(
+    lab: Start, predictor: Predictor, fault: str
+) -> None:
+    one = lab(predictor=predictor, markers=True, stream=STALE)  # which states no limits
+    plan = bad_day(make_recording(26), f"{fault},at=8,duration=18")
+    day = live_through(one, plan, speed=SPEED)
+    assert order(day)[-1] == "artefact"
+    assert {m["value"] for m in day.feedback if m["reason"] == "artefact"} == {None}
 
 
 @pytest.mark.parametrize(
@@ -280,7 +322,7 @@ def test_a_window_full_of_an_artefact_is_invalid_and_holds_no_number(
     lab: Start, limited: Predictor, whole: Recording, fault: str
 ) -> None:
     one = lab(predictor=limited, markers=True, stream=STALE)
-    day = live_through(one, harm(Plan.of(whole), [parse_fault(fault)]), speed=SPEED)
+    day = live_through(one, bad_day(whole, fault), speed=SPEED)
     assert order(day)[:2] == ["warming_up", "ok"]
     told = [m for m in day.feedback if m["reason"] == "artefact"]
     assert told
@@ -293,14 +335,92 @@ def test_a_blink_now_and_then_leaves_what_is_valid(
     lab: Start, limited: Predictor, whole: Recording, good_day: list[float]
 ) -> None:
     one = lab(predictor=limited, markers=True, stream=STALE)
-    plan = harm(Plan.of(whole), [parse_fault("blink:at=2,every=4")])
+    plan = bad_day(whole, "blink:at=2,every=4")
     day = live_through(one, plan, speed=SPEED)
     assert len(day.valid) >= len(good_day) - 1
+
+
+# ------------------------------------------------------------------ how a day is judged
+
+
+@pytest.fixture(scope="module")
+def heard(whole: Recording) -> Day:
+    """Return a day of which a value was told each TR, as if it had been received."""
+    plan = Plan.of(whole)
+    said = {"topic": "feedback", "reason": "ok", "valid": True}
+    told = [{**said, "sample": round(t * RATE)} for t in np.arange(1.4, SECONDS, TR)]
+    status = {"topic": "status", "samples_received": len(whole.samples), "samples_lost": 0}
+    return Day(plan, 0.0, [*told, status])
+
+
+def cell(day: Day, case: Case, values: int = 9, silent: float = 0.0) -> Cell:
+    return Cell(case, day, Verdict([Judged(1.0, 0.0, 0)] * values, [], 0, 0, silent), EXACT, TR)
+
+
+def test_a_crash_is_no_refusal(lab: Start, whole: Recording) -> None:
+    one = lab(markers=True, stream=STALE)
+    one.error = ZeroDivisionError("a bug")
+    day = live_through(one, bad_day(whole, "drop"), speed=SPEED)
+    assert (day.refusal, day.crash) == ("", "ZeroDivisionError: a bug")
+    wrong = cell(day, Case("a day", (), refused="a bug"), 0).wrong
+    assert wrong[0] == "CRASHED: ZeroDivisionError: a bug"
+
+
+def test_a_run_that_has_begun_may_not_end_by_a_refusal(heard: Day) -> None:
+    error = StreamError("no more")
+    begun = SimpleNamespace(name="EEG-1", of=lambda topic: heard.feedback)
+    before = SimpleNamespace(name="EEG-1", of=lambda topic: [])
+    assert ending(error, begun) == ("", "StreamError: no more.")  # type: ignore[arg-type]
+    assert ending(error, before) == ("no more.", "")  # type: ignore[arg-type]
+
+
+def test_a_day_fails_that_says_too_little_or_too_much(heard: Day) -> None:
+    assert cell(heard, Case("as it should be", (), least=9)).passed
+    assert cell(heard, Case("unsaid", (), "gap")).wrong == ("not said: gap",)
+    late = replace(heard, messages=[{**heard.messages[0], "reason": "late"}, *heard.messages])
+    assert cell(late, Case("uncalled", ())).wrong == ("said: late",)
+    assert cell(late, Case("allowed", (), may="late")).passed
+    [few] = cell(heard, Case("too few", (), least=10)).wrong
+    assert few == "9 valid of 10 at least"
+    refused = replace(heard, messages=[], refusal="EEG has no channel C3.")
+    assert cell(refused, Case("refused", (), refused="no channel C3"), 0).passed
+    assert not cell(refused, Case("another", (), refused="500 Hz"), 0).passed
+    assert not cell(refused, Case("should begin", ()), 0).passed
+
+
+def test_a_day_fails_that_falls_silent(
+    heard: Day, predictor: Predictor, whole: Recording
+) -> None:
+    truth = Truth(predictor, whole)
+    assert longest_silence(heard, truth) == pytest.approx(TR)
+    quiet = replace(heard, messages=[*heard.messages[:5], *heard.messages[8:]])
+    assert longest_silence(quiet, truth) == pytest.approx(4 * TR)
+    mute = replace(heard, messages=heard.messages[-1:])
+    assert longest_silence(mute, truth) > SECONDS - 2 * TR
+    assert cell(heard, Case("all but", ()), silent=2 * TR).passed
+    assert cell(heard, Case("silent", ()), silent=4 * TR).wrong == ("silent for 4.0 s",)
+
+
+def test_eeg_that_is_no_number_makes_no_silence(
+    heard: Day, predictor: Predictor, whole: Recording
+) -> None:
+    broken = harm(heard.plan, [parse_fault("nan:at=5.4,duration=3,channel=all")])
+    quiet = [*heard.messages[:5], *heard.messages[8:]]
+    day = replace(heard, plan=broken, messages=quiet)
+    assert longest_silence(day, Truth(predictor, whole)) <= 2 * TR
 
 
 # ------------------------------------------------------------------ all of them
 
 
-def test_every_fault_has_a_test_here() -> None:
-    text = Path(__file__).read_text(encoding="utf-8")
-    assert [name for name in FAULTS if f'"{name}' not in text] == []
+def test_every_fault_is_a_case_of_the_matrix() -> None:
+    cases = {parse_fault(fault).name for case in CASES for fault in case.faults}
+    assert cases == set(FAULTS)
+
+
+def test_every_fault_was_played_here(request: pytest.FixtureRequest) -> None:
+    here = [item for item in request.session.items if item.path == request.path]
+    everything = {name for name in globals() if name.startswith("test_")}
+    if not everything <= {item.name.partition("[")[0] for item in here}:
+        pytest.skip("only some of the tests were asked for")
+    assert _played == set(FAULTS)

@@ -257,9 +257,9 @@ def test_without_any_stream_it_exits_1_and_leaves_nothing(
     assert (code, said, [*tmp_path.iterdir()]) == (1, [], [])
     lines = out.splitlines()
     assert lines[0].startswith("ok   versions")
-    assert [each for each in lines if each.startswith("warn model") and "--model" in each]
+    assert [each for each in lines if each.startswith("fail model") and "--model" in each]
     assert lines[-1].startswith("fail: ")
-    assert lines[-1].endswith("because of streams")
+    assert lines[-1].endswith("because of model, streams")
 
 
 @pytest.mark.usefixtures("blind")
@@ -305,9 +305,12 @@ def test_a_recording_is_examined_as_a_stream(
     )
     code, out, said = rtfeedback(
         "doctor", "--source", "rec.vhdr", "--model", predictor.checkpoint.path,
-        "--publish", f"tcp://127.0.0.1:{free_port}",
+        "--markers", "Triggers", "--publish", f"tcp://127.0.0.1:{free_port}",
     )  # fmt: skip
     assert (code, said) == (0, [])
+    [note] = [each for each in out.splitlines() if "'Triggers'" in each]
+    assert note.startswith("ok   markers")
+    assert "its own, 'rec-markers', are read" in note
     said_by = {each.split()[1]: each for each in out.splitlines()}
     assert said_by["rate"].startswith("ok   rate           250.000 Hz measured")
     assert said_by["TR"].startswith("ok   TR             1 s")

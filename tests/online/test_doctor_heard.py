@@ -182,6 +182,12 @@ def test_a_channel_that_was_flat_for_a_while_is_told() -> None:
     assert found(findings, "flat channels", "warn").found.startswith("C3: 25% flat")
 
 
+def test_zeros_at_the_end_of_a_recording_are_no_flat_channel() -> None:
+    samples = noise(70.0)
+    samples[-150:] = 0.0  # one block in 140
+    assert found(examine(samples, checkpoint_spec()), "flat channels", "ok")
+
+
 def test_an_artefact_that_passes_is_no_refusal() -> None:
     samples = noise(SECONDS)
     samples[900:, 0] *= 60
@@ -223,6 +229,20 @@ def test_the_run_s_own_labels_count() -> None:
 def test_two_markers_show_no_tr() -> None:
     findings = examine(spec=checkpoint_spec(), markers=volumes("R128", 0.7, 2))
     assert "5 even markers show what it is" in found(findings, "TR", "ok").found
+
+
+@pytest.mark.parametrize(
+    "onsets", [[0.1, 1.7, 2.0, 3.9, 4.2, 5.9], [0.1, 1.1, 2.1, 3.5, 3.9, 4.5]]
+)
+def test_irregular_markers_show_no_tr_and_are_told(onsets: list[float]) -> None:
+    markers = [Marker(onset, "R128") for onset in onsets]
+    irregular = found(examine(spec=checkpoint_spec(), markers=markers), "TR", "warn")
+    assert irregular.found.startswith("6 markers of volumes came, and their intervals do not")
+
+
+def test_cues_between_volumes_do_not_make_them_irregular() -> None:
+    markers = [*volumes("R128"), *(Marker(0.33 * k**1.3, "cue") for k in range(8))]
+    assert found(examine(spec=checkpoint_spec(), markers=markers), "TR", "ok")
 
 
 # --------------------------------------------------------------------------- listening

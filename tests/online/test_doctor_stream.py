@@ -217,12 +217,15 @@ def test_a_stream_that_is_announced_and_silent_fails(sends: Sends) -> None:
 # -------------------------------------------------------------------------------- clock
 
 
-def test_the_clock_of_this_machine_is_ours() -> None:
+def test_the_clock_of_this_machine_is_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    closed: list[int] = []
+    monkeypatch.setattr(pylsl.StreamInlet, "close_stream", lambda inlet: closed.append(1))
     outlet, name = EEGOutlet(stream_info(), "EEG-clock"), "EEG-clock"
     stream = find_stream(name, timeout=WAIT)
     measured = measure_offset(stream.description)
     assert measured is not None
     assert abs(measured.offset) <= measured.uncertainty + 1e-3
+    assert len(closed) == 1  # and the inlet that it took is closed
     assert "(this machine)" in check_offset(stream.description).found
     stream.close()
     outlet.close()

@@ -461,3 +461,18 @@ def test_hushing_leaves_a_configured_lsl_alone(
 def test_a_session_name_cannot_smuggle_settings() -> None:
     with pytest.raises(ValueError, match="cannot name"):
         lsl.session_config("x\n[multicast]\nResolveScope = global")
+
+
+def test_a_control_character_in_a_label_is_told() -> None:
+    outlet = unnamed("EEG-control", labels="C3 C\x01z")
+    with pytest.raises(
+        StreamError, match=r"Its XML is broken .*<name>C&#01;z.*control characters"
+    ):
+        find_stream("EEG-control", timeout=WAIT)
+    del outlet
+
+
+@pytest.mark.parametrize("xml", ["", "<info>", "<info><name>&</name></info>", "EEG"])
+def test_broken_xml_is_a_stream_error(xml: str) -> None:
+    with pytest.raises(StreamError, match="cannot be read"):
+        inlets._parse(xml)

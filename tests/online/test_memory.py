@@ -77,6 +77,16 @@ def test_a_marker_comes_before_the_chunk_that_holds_its_sample(chunk: int) -> No
     assert markers.pull() == []
 
 
+@pytest.mark.parametrize("stamp", [np.nan, np.inf, -np.inf])
+def test_a_marker_without_a_time_is_noted_and_holds_back_no_other(stamp: float) -> None:
+    sent = [Marker(0.1, "a"), Marker(stamp, "lost"), Marker(0.2, "b"), Marker(0.15, "c")]
+    source = MemorySource(INFO, samples(), markers=sent)
+    markers = source.open_markers(timeout=0.0, idle=NOTHING)
+    drain(source)
+    assert [marker.label for marker in markers.pull()] == ["a", "c", "b"]
+    assert source.notes == ("markers without a time are left out: 1",)
+
+
 def test_a_jump_of_given_stamps_is_a_gap() -> None:
     stamps = 70.0 + np.arange(100) / RATE
     stamps[50:] += 1.0

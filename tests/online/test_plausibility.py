@@ -10,7 +10,7 @@ from rtfeedback.chain import Chain, ChainSpec
 from rtfeedback.chain.limits import ArtefactLimits
 from rtfeedback.checkpoint import CheckpointSpec
 from rtfeedback.online.line import Line
-from rtfeedback.online.plausibility import LOCKED, MAGNITUDE, Plausibility
+from rtfeedback.online.plausibility import FIRST, LOCKED, MAGNITUDE, Plausibility
 from rtfeedback.online.trclock import CountedVolumes, TRClock
 from rtfeedback.signals import Chunk, Float32, Float64, Marker, StreamInfo
 from tests.lab import CHANNELS, RATE, TR, checkpoint_spec, noise, stream_info
@@ -151,3 +151,73 @@ def test_what_is_believed_depends_on_no_chunk() -> None:
     ]
     assert told[0] == told[1] == told[2]
     assert {"ok", "units"} <= set(told[0])
+
+
+def hung(kind: str, seconds: float, ok: float = 12.0) -> Float32:
+    """Return EEG of a program that hangs after some seconds, and then goes on."""
+    eeg = noise(ok + seconds + 20)
+    first, last = round(ok * RATE), round((ok + seconds) * RATE)
+    size = 1 if kind == "one value" else round(float(kind) * RATE)
+    again = np.arange(last - first) % size
+    eeg[first:last] = eeg[first - size + again]
+    return eeg
+
+
+@pytest.mark.parametrize("limited", [False, True])
+@pytest.mark.parametrize("kind", ["one value", "0.04", "0.24", "1.0", "1.9"])
+def test_a_program_that_hangs_is_found_within_seconds(kind: str, limited: bool) -> None:
+    line = line_of(spec_of(TYPICAL if limited else None))
+    feed(line, noise(12))
+    assert doubt_of(line) is None
+    line = line_of(spec_of(TYPICAL if limited else None))
+    feed(line, hung(kind, 5.0)[: round(17 * RATE)])
+    assert doubt_of(line) == "artefact"
+    assert line.plausibility
+    assert line.plausibility.doubt
+    words = "No channel changed" if kind == "one value" else f"{float(kind):g} s are sent again"
+    assert words in line.plausibility.doubt.found
+
+
+@pytest.mark.parametrize("kind", ["one value", "0.25"])
+def test_no_window_that_holds_a_second_of_a_hang_is_valid_once_it_is_found(kind: str) -> None:
+    told = feed(line_of(spec_of()), hung(kind, 5.0))
+    found, last = told.index("artefact"), len(told) - told[::-1].index("artefact")
+    assert set(told[found:last]) == {"artefact"}
+    assert last - found >= 4 * 4  # hops of 1/4 s: the window of 2 s after it as well
+    assert told[last:].count("ok") == len(told) - last > 40
+
+
+def test_what_hangs_is_found_whatever_the_chunks() -> None:
+    for kind in ("one value", "0.25"):
+        eeg = hung(kind, 4.0)
+        told = [feed(line_of(spec_of()), eeg, size=size) for size in (7, 50, len(eeg))]
+        assert told[0] == told[1] == told[2]
+
+
+def test_most_channels_standing_still_is_no_eeg_and_one_is_an_electrode() -> None:
+    eeg = noise(20)
+    eeg[:, 0] = 7.0
+    line = line_of(spec_of())
+    feed(line, eeg)
+    assert doubt_of(line) is None
+    eeg[:, :3] = 7.0
+    line = line_of(spec_of())
+    feed(line, eeg)
+    assert doubt_of(line) == "artefact"
+
+
+def test_a_segment_is_believed_by_what_it_shows_itself() -> None:
+    line = line_of(spec_of(TYPICAL))
+    assert feed(line, noise(20))[-1] == "ok"
+    stamps = START + 25 + np.arange(round(20 * RATE)) / RATE  # reconnected in another unit
+    told = feed(line, noise(20) * np.float32(1e-2), stamps)
+    assert "ok" not in told
+    assert told[-1] == "units"
+
+
+def test_another_unit_in_mid_stream_is_found_within_three_seconds() -> None:
+    line = line_of(spec_of(TYPICAL))
+    feed(line, noise(20))
+    stamps = START + 20 + np.arange(round(FIRST * RATE)) / RATE
+    feed(line, noise(FIRST) * np.float32(1e-2), stamps)
+    assert doubt_of(line) == "units"
