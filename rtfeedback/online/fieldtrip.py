@@ -21,8 +21,9 @@ import numpy as np
 from rtfeedback.channels import scale_to_volts
 from rtfeedback.errors import StreamError
 from rtfeedback.naming import name_channels, refuse_unnamed
+from rtfeedback.online.fieldtrip_clock import CounterClock
 from rtfeedback.online.fieldtrip_connection import SLICE, Connection, NotYet, Place, resolve
-from rtfeedback.online.fieldtrip_stream import CounterClock, FieldTripEvents, FieldTripStream
+from rtfeedback.online.fieldtrip_stream import FieldTripEvents, FieldTripStream
 from rtfeedback.online.source import Idle, conversion
 from rtfeedback.signals import StreamInfo
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rtfeedback.online import fieldtrip_stream
-from rtfeedback.online.fieldtrip_stream import CounterClock
-from rtfeedback.online.timeline import RATE_SPAN, RATE_TOLERANCE, Timeline
+from rtfeedback.online.fieldtrip_clock import CounterClock
+from rtfeedback.online.timeline import Timeline
 from rtfeedback.signals import Chunk, Float64
 
 STATED = 250.0
@@ -87,8 +86,3 @@ def test_a_counter_that_begins_again_is_anchored_anew() -> None:
     assert not clock.anchored
     clock.hear(10, BEGAN + 5)
     assert clock.stamp(np.array([9, 10])).tolist() == [BEGAN + 5, BEGAN + 5.002]
-
-
-def test_it_allows_what_the_timeline_allows() -> None:
-    allowed = fieldtrip_stream._SPAN, fieldtrip_stream._TOLERANCE
-    assert allowed == (RATE_SPAN, RATE_TOLERANCE)
