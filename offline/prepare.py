@@ -25,7 +25,8 @@ from offline.chains import common_chains, fit_chains, takes_fitting
 from offline.dataset import MANIFEST, ROIManifest, RunManifest, StoreManifest
 from offline.design import conditions, design_regressors, read_events
 from offline.fit_artefacts import Runs
-from offline.progress import console, progress
+from offline.onsets import marked_volumes
+from offline.progress import progress
 from offline.recordings import Recording
 from offline.splits import RunKey, SplitConfig, split_runs
 from offline.targets import UNIT, ROIConfig, roi_course, roi_voxels
@@ -35,14 +36,12 @@ from rtfeedback.chain.chain import Tap
 from rtfeedback.chain.spec import BandPowerConfig
 from rtfeedback.checkpoint import Environment
 from rtfeedback.config import Config
-from rtfeedback.errors import DatasetError
 from rtfeedback.folders import new_folder
-from rtfeedback.online.trclock import CONFIRMED, VOLUME_LABELS, TRClock, volume_onsets
+from rtfeedback.online.trclock import VOLUME_LABELS
 from rtfeedback.signals import Float32, Float64
 from rtfeedback.volume_locked import VolumeLocked
 
 BLOCK = 60.0  # s of EEG through the chain at a time; any other gives the same bits
-FALSE_TR = 0.05  # of the header's TR: markers that differ more are of another scan
 PACKAGES = ("rtfeedback", "numpy", "scipy", "torch", "mne", "nibabel", "nilearn")
 
 
@@ -148,12 +147,11 @@ def _prepare_run(
     recording, tr = read_eeg(run), repetition_time(run)
     image = read_bold(Path(run.bold.fpath))
     n_volumes = int(image.shape[3])
-    marked_tr = _marked_tr(run, recording, tr, config)
-    onsets = _onsets(run, recording, tr, n_volumes, config)
+    marked = marked_volumes(run, recording, tr, n_volumes, config.volume_labels)
     events_path = events_file(run)
     events = read_events(events_path) if events_path else []
     arrays: dict[str, Float32 | Float64] = {
-        "onsets": onsets,
+        "onsets": marked.onsets,
         "targets": _targets(root, run, image, tr, config),
         "design": design_regressors(
             events, np.arange(n_volumes, dtype=np.float64) * tr, tr, slice_ref=config.slice_ref
@@ -161,7 +159,7 @@ def _prepare_run(
         **read_confounds(run, n_volumes),
         **_known_truth(truth.get(run.name), config),
     }
-    locked = _VolumeLockedTap(onsets, recording.info.sfreq)
+    locked = _VolumeLockedTap(marked.onsets, recording.info.sfreq)
     for number, (name, spec) in enumerate(chains.items()):
         tap = locked if number == 0 else None
         arrays[name], arrays[f"{name}_stamps"] = through_chain(recording, spec, tap)
@@ -172,13 +170,13 @@ def _prepare_run(
         task=run.task,
         run=run.run,
         tr=tr,
-        marked_tr=marked_tr,
+        marked_tr=marked.tr,
         n_volumes=n_volumes,
         conditions=conditions(events),
         eeg_file=str(Path(run.eeg.fpath).resolve()),
         eeg_sha256=_sha256(Path(run.eeg.fpath)),
         bold_sha256=_sha256(Path(run.bold.fpath)),
-        onsets_from="markers in the EEG",
+        onsets_from=marked.source,
         volume_locked=locked.share,
         arrays=_write_arrays(folder / run.name, arrays),
     )
@@ -236,49 +234,6 @@ class _VolumeLockedTap:
         self._seen += len(x)
         scanned = (stamps >= self._first) & (stamps < self._last)
         self._locked.push(x[scanned], stamps[scanned])
-
-
-def _marked_tr(run: PairedRun, recording: Recording, tr: float, config: PrepareConfig) -> float:
-    """Return the TR that the daemon would go by after the run's markers."""
-    clock = TRClock(tr, config.volume_labels)
-    for marker in recording.markers:
-        clock.push(marker)
-    off = abs(clock.tr / tr - 1)
-    if off > FALSE_TR:
-        raise DatasetError(
-            f"EEG and BOLD of {run.name} differ in their TR",
-            found=f"The markers come every {clock.tr:.4g} s, and the BOLD states {tr:.4g} s",
-            do="Mend RepetitionTime, or pair the EEG with the BOLD of its own scan",
-        )
-    if off > CONFIRMED:
-        text = f"{run.name}: the markers show a TR of {clock.tr:.5g} s, the BOLD states {tr:g}"
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
-    return clock.tr
-
-
-def _onsets(
-    run: PairedRun, recording: Recording, tr: float, n_volumes: int, config: PrepareConfig
-) -> Float64:
-    marked = volume_onsets(recording.markers, tr, config.volume_labels)
-    onsets = np.full(n_volumes, np.nan)
-    for volume, onset in marked:
-        if volume < n_volumes:
-            onsets[volume] = onset
-    if not np.isfinite(onsets).any():
-        labels = sorted({marker.label for marker in recording.markers})
-        raise DatasetError(
-            f"The EEG of {run.name} has no volume markers, so it cannot be laid on the BOLD",
-            found=f"Its markers are: {', '.join(labels) or 'none'}",
-            do=f"Name the scanner's in volume_labels (now {', '.join(config.volume_labels)})",
-        )
-    if [volume for volume, _ in marked] != list(range(n_volumes)):
-        raise DatasetError(
-            f"EEG and BOLD of {run.name} do not overlap volume by volume",
-            found=f"{len(marked)} volume markers in the EEG, by their times those of volumes"
-            f" 0 to {marked[-1][0]}, and {n_volumes} volumes in the BOLD",
-            do="Cut the BOLD to the marked volumes, or mend the markers",
-        )
-    return onsets
 
 
 def _targets(

@@ -105,6 +105,18 @@ def test_onsets_are_the_volume_markers_of_the_eeg(bids: Path, store: Store) -> N
         assert len(run.onsets) == run.manifest.n_volumes == 40
 
 
+def test_a_volume_may_be_named_in_the_events_beside_the_eeg_alone(
+    bids: Path, store: Store, tmp_path: Path
+) -> None:
+    root = shutil.copytree(bids, tmp_path / "bids")
+    for name in store.runs:
+        edit(eeg_file(root, name, "eeg.vmrk"), "R128", "S  1")
+    renamed = Store(prepare(root, tmp_path / "store", PrepareConfig()))
+    for name, run in renamed.runs.items():
+        assert run.manifest.onsets_from == "the events.tsv beside the EEG"
+        np.testing.assert_allclose(run.onsets, store.runs[name].onsets, rtol=0, atol=1e-3)
+
+
 def test_the_rest_is_what_the_datasets_files_say(bids: Path, store: Store) -> None:
     truth = json.loads((bids / "derivatives/simulated/truth.json").read_text())["runs"]
     run = store.runs[FIRST]
@@ -285,6 +297,7 @@ def test_volume_locked_variance_is_measured_run_by_run(store: Store) -> None:
 
 def no_markers(root: Path) -> None:
     edit(eeg_file(root, FIRST, "eeg.vmrk"), "R128", "R129")
+    eeg_file(root, FIRST, "events.tsv").unlink()
 
 
 def one_marker_short(root: Path) -> None:
