@@ -16,10 +16,11 @@ SITES = ("Fp1", "F3", "Fz", "C3", "Cz", "C4", "T7", "P3", "O1", "AFp3h")
 
 
 def spec_of(
-    *channels: str, reference: str = "average", recorded: str = "", sfreq: float = 250.0
+    *channels: str, reference: str = "", recorded: str = "", sfreq: float = 250.0
 ) -> ChainSpec:
+    one_alone = "recorded" if len(channels) == 1 else "average"
     return ChainSpec(
-        config=ChainConfig(reference=reference),
+        config=ChainConfig(reference=reference or one_alone),
         channels=channels,
         sfreq=sfreq,
         recorded_reference=recorded,
@@ -134,7 +135,7 @@ def test_another_recorded_reference_is_refused_where_the_chain_keeps_it() -> Non
 def test_a_reference_that_is_cancelled_alike_or_not_stated_is_accepted(
     reference: str, recorded: str, stated: str
 ) -> None:
-    spec = spec_of("Cz", reference=reference, recorded=recorded)
+    spec = spec_of("Cz", "Fz", reference=reference, recorded=recorded)
     Pick(spec, info_of("Cz", "Fz", reference=stated))
 
 
@@ -191,7 +192,7 @@ def test_the_other_name_of_another_organ_is_refused() -> None:
 # ------------------------------------------------------------------ EOG
 
 
-def with_eog(*eog: str, reference: str = "average") -> ChainSpec:
+def with_eog(*eog: str, reference: str = "recorded") -> ChainSpec:
     regression = EOGRegression(
         channels=eog,
         referenced=(False,) * len(eog),

@@ -55,6 +55,7 @@ def truncated_eeg(root: Path) -> None:
 def no_markers(root: Path) -> None:
     path = root / f"sub-01/eeg/{FIRST}_eeg.vmrk"
     replaced(path, path.read_bytes().replace(b"R128", b"R129"))
+    (root / f"sub-01/eeg/{FIRST}_events.tsv").unlink()
 
 
 def no_overlap(root: Path) -> None:

@@ -47,7 +47,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
         }
         for key, array in arrays.items():
             np.save(folder / name / f"{key}.npy", array)
-        facts = SimpleNamespace(name=name, tr=TR, n_volumes=n_volumes)
+        facts = SimpleNamespace(name=name, tr=TR, marked_tr=TR, n_volumes=n_volumes)
         runs[name] = Run(folder / name, cast(RunManifest, facts), manifest)
     return cast(Store, SimpleNamespace(chain=lambda _: CHAIN, runs=runs))
 
