@@ -29,7 +29,7 @@ from rtfeedback.chain import ChainSpec
 from rtfeedback.chain.limits import ArtefactConfig
 
 CHAINS = ("samples", "tokens")
-COUNT = 24
+COUNT = 40
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,8 @@ def test_clean_windows_stay_valid(folder: Path, spec: ChainSpec) -> None:
 def test_artefacts_are_caught(folder: Path, spec: ChainSpec, kind: Kind) -> None:
     recordings = [read_run(folder, i) for i in JUDGED]
     found = judge(spec, recordings, kind, COUNT, seed=7)
-    assert sum(each.caught for each in found) >= ceil(CAUGHT * COUNT)  # one may slip through
+    # Fewer than 36 of 40 would refute a share of 95 % (p < 0.05); the bench takes 200.
+    assert sum(each.caught for each in found) >= ceil(CAUGHT * COUNT) - 2
 
 
 def test_the_zeros_that_the_files_end_in_are_masked(folder: Path, spec: ChainSpec) -> None:
