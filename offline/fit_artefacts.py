@@ -10,9 +10,9 @@ import numpy as np
 
 from offline.recordings import Recording
 from rtfeedback.chain import Chain, ChainSpec
+from rtfeedback.chain.criteria import Muscle, Steps, field
 from rtfeedback.chain.front import Front, Signals
 from rtfeedback.chain.limits import BLOCK, ArtefactConfig, ArtefactLimits, EOGRegression
-from rtfeedback.chain.masks import Muscle, Steps, field
 from rtfeedback.channels import canonical
 from rtfeedback.errors import DatasetError
 from rtfeedback.signals import Bool, Float32, Float64, StreamInfo

@@ -17,7 +17,7 @@ from offline.metrics import pearson
 from offline.progress import epochs_bar
 from rtfeedback.config import Config
 from rtfeedback.errors import ConfigError
-from rtfeedback.models.eegnet import EEGNet
+from rtfeedback.models import Network
 from rtfeedback.signals import Float64
 
 LARGEST_GRADIENT = 1.0  # norm to which gradients are clipped
@@ -40,7 +40,8 @@ class FitConfig(Config):
     """Seconds by which a training window may end earlier or later, its target then
     interpolated between volumes. 0: none."""
     flip: bool = True
-    """Turn the sign of half of the training windows: power has no polarity."""
+    """Turn the sign of half of the training windows: power has no polarity. Windows of
+    band-power tokens, which have a sign, are never turned."""
 
 
 @dataclass
@@ -52,7 +53,7 @@ class _Best:
 
 
 def fit_network(
-    model: EEGNet,
+    model: Network,
     config: FitConfig,
     train: Examples,
     validation: Examples | None,
@@ -60,6 +61,7 @@ def fit_network(
     z: Float64,
     z_validation: Float64 | None,
     seed: int,
+    waveforms: bool = True,
 ) -> dict[str, float | int | str]:
     """Train a network on mean squared error; return what it reached.
 
@@ -68,18 +70,21 @@ def fit_network(
 
     Parameters
     ----------
-    model : EEGNet
+    model : Network
     config : FitConfig
     train, validation : Examples
     z, z_validation : float64, shape (n, n_targets)
     seed : int
         Of the order of the windows and of dropout.
+    waveforms : bool
+        Whether windows are of samples, whose sign may be turned.
 
     Raises
     ------
     ConfigError
         If the training diverges.
     """
+    config = config.model_copy(update={"flip": config.flip and waveforms})
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     model.scaler.fit(*train.statistics())
@@ -130,7 +135,7 @@ def _batches(
 
 
 def _one_epoch(
-    model: EEGNet,
+    model: Network,
     optimiser: torch.optim.Optimizer,
     schedule: torch.optim.lr_scheduler.LRScheduler,
     batches: Iterator[tuple[Tensor, Tensor]],
@@ -150,7 +155,7 @@ def _one_epoch(
 
 
 @torch.inference_mode()
-def _validate(model: EEGNet, validation: Examples, z: Float64) -> tuple[float, float]:
+def _validate(model: Network, validation: Examples, z: Float64) -> tuple[float, float]:
     model.eval()
     parts = np.array_split(np.arange(len(validation)), max(1, len(validation) // 32))
     predicted = np.concatenate(

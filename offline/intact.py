@@ -14,7 +14,6 @@ from rtfeedback.errors import RecordingError
 
 _BV_BYTES = {"INT_16": 2, "UINT_16": 2, "INT_32": 4, "IEEE_FLOAT_32": 4, "IEEE_FLOAT_64": 8}
 _EDF_BYTES = {".edf": 2, ".rec": 2, ".bdf": 3}
-_XDF_LENGTHS = (1, 4, 8)  # bytes that may hold a chunk's length
 _COPY_AGAIN = "Copy or export the recording again"
 
 
@@ -31,7 +30,7 @@ class BrainVisionHeader:
 
 
 def check_intact(path: Path) -> None:
-    """Refuse a BrainVision, EDF, BDF or XDF file that is absent, empty or cut short.
+    """Refuse a BrainVision, EDF or BDF file that is absent, empty or cut short.
 
     Other formats are only checked for being there; their readers find the rest.
 
@@ -50,8 +49,6 @@ def check_intact(path: Path) -> None:
         _check_brainvision(path)
     elif suffix in _EDF_BYTES:
         _check_edf(path, _EDF_BYTES[suffix])
-    elif suffix == ".xdf":
-        _check_xdf(path)
 
 
 def brainvision_header(path: Path) -> BrainVisionHeader:
@@ -176,24 +173,3 @@ def _check_edf(path: Path, n_bytes: int) -> None:
             found=f"its header speaks of {n_records} records, the file holds {held:.2f}",
             do=_COPY_AGAIN,
         )
-
-
-def _check_xdf(path: Path) -> None:
-    """Walk the chunks: pyxdf invents a last sample where the file ends inside it."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        if file.read(4) != b"XDF:":
-            raise RecordingError(f"{path} is not an XDF file", do=_COPY_AGAIN)
-        whole = 4
-        while whole < size:
-            n_length = file.read(1)[0]
-            start = whole + 1 + n_length
-            length = int.from_bytes(file.read(n_length), "little")
-            if n_length not in _XDF_LENGTHS or length < 2 or start + length > size:
-                raise RecordingError(
-                    f"The recording {path} is truncated or damaged",
-                    found=f"of its {size} bytes the first {whole} are whole chunks",
-                    do=f"To use what is whole, cut a copy there: truncate -s {whole} COPY",
-                )
-            whole = start + length
-            file.seek(whole)

@@ -18,8 +18,8 @@ from rtfeedback.arithmetic import fix_arithmetic
 from rtfeedback.chain import ChainSpec
 from rtfeedback.checkpoint import CheckpointSpec, Target, Training, save_checkpoint
 from rtfeedback.config import Config
-from rtfeedback.errors import DatasetError
-from rtfeedback.models import ModelConfig, Ridge, RidgeConfig
+from rtfeedback.errors import ConfigError, DatasetError
+from rtfeedback.models import MeanPowerConfig, ModelConfig, Network, Ridge, RidgeConfig
 from rtfeedback.windows import WindowSpec
 
 
@@ -44,9 +44,16 @@ def train(store: Store, out: Path, config: TrainConfig) -> CheckpointSpec:
     DatasetError
         If the split leaves nothing to train on, a run is too short for one window, or the
         store was fitted on a run that the split holds out.
+    ConfigError
+        If the model does not go with its windows or targets, or has nothing to learn.
     OutputError
         If `out` is there already or cannot be written.
     """
+    if isinstance(config.model, MeanPowerConfig):
+        raise ConfigError(
+            f"The model '{config.model.name}' has nothing to learn",
+            do="Make its checkpoint with `python -m bench.checkpoint`, or name another model",
+        )
     parts = split_store(store, config.split)
     for note in parts.notes:
         console.print(note, markup=False, highlight=False)
@@ -70,15 +77,17 @@ def train(store: Store, out: Path, config: TrainConfig) -> CheckpointSpec:
     if isinstance(model, Ridge) and isinstance(config.model, RidgeConfig):
         notes = fit_ridge(model, config.model, training, z)
     else:
+        assert isinstance(model, Network)
         z_validation = validation.z(spec.targets) if validation else None
         notes = fit_network(
-            model,  # type: ignore[arg-type]
+            model,
             config.fit,
             training,
             validation,
             z=z,
             z_validation=z_validation,
             seed=config.seed,
+            waveforms=spec.chain.config.band_power is None,
         )
     notes["windows"] = len(training)
     notes["windows_left_out"] = training.left_out

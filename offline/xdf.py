@@ -1,7 +1,12 @@
-"""The one EEG stream of an XDF file, and the markers beside it, as they were received."""
+"""The one EEG stream of an XDF file, and the markers beside it, as they were received.
+
+A recorder that was killed leaves a last chunk that is cut: all before it is read, and
+what was left out is noted.
+"""
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +16,7 @@ from rtfeedback.channels import scale_to_volts
 from rtfeedback.errors import ChannelError, RecordingError, RtfeedbackError
 from rtfeedback.naming import name_channels
 from rtfeedback.signals import Float32, Float64, Marker, StreamInfo
+from rtfeedback.xdf import read_chunks, whole_length
 
 # A stream whose rate is further off than this states a wrong one or has lost samples.
 _RATE_TOLERANCE = 0.005
@@ -26,9 +32,10 @@ def read_xdf(path: Path) -> tuple[StreamInfo, Float32, tuple[Marker, ...], tuple
     Raises
     ------
     RecordingError
-        No or several EEG streams, none with a rate, labels and voltages, or lost samples.
+        It is damaged before its end; no or several EEG streams, none with a rate, labels
+        and voltages, or lost samples.
     """
-    streams = _load(path)
+    streams, cut = _load(path)
     eeg = _only_eeg(path, streams)
     info, scales, notes = _describe(path, eeg)
     kept = [i for i, scale in enumerate(scales) if scale is not None]
@@ -39,27 +46,42 @@ def read_xdf(path: Path) -> tuple[StreamInfo, Float32, tuple[Marker, ...], tuple
         if scale is not None and scale != 1e-6:
             wide = np.asarray(eeg["time_series"][:, i], np.float64)
             samples[:, column] = wide * scale * 1e6
-    return info, samples, _markers(streams, eeg), notes
+    return info, samples, _markers(streams, eeg), (*cut, *notes)
 
 
-def _load(path: Path) -> list[dict[str, Any]]:
+def _load(path: Path) -> tuple[list[dict[str, Any]], tuple[str, ...]]:
+    """Return the streams of the file's whole chunks, and a note of what follows them."""
     try:
         import pyxdf
     except ImportError as error:
         raise RtfeedbackError(
             "Reading XDF needs pyxdf", found=str(error), do="pip install 'rtfeedback[offline]'"
         ) from error
+    size, whole = path.stat().st_size, whole_length(path)
+    for _ in read_chunks(path):
+        pass  # pyxdf passes over a damaged chunk in silence; this refuses it
     try:
         # Only so are the stamps those of the file; pyxdf's own clock sync also hangs on
-        # some files with clock resets.
+        # some files with clock resets. It invents a last sample where a file ends in it.
         streams, _ = pyxdf.load_xdf(
-            path, synchronize_clocks=False, dejitter_timestamps=False, verbose=False
+            path if whole == size else _beginning(path, whole),
+            synchronize_clocks=False,
+            dejitter_timestamps=False,
+            verbose=False,
         )
     except Exception as error:  # pyxdf raises whatever broken XML or a cut makes it
         raise RecordingError(
             f"{path} cannot be read as XDF", found=str(error), do="Record or export it again"
         ) from error
-    return list(streams)
+    left_out = (
+        f"the file ends inside a chunk: its last {size - whole} of {size} bytes are left out"
+    )
+    return list(streams), (left_out,) if whole < size else ()
+
+
+def _beginning(path: Path, n_bytes: int) -> BytesIO:
+    with path.open("rb") as file:
+        return BytesIO(file.read(n_bytes))
 
 
 def _only_eeg(path: Path, streams: list[dict[str, Any]]) -> dict[str, Any]:
@@ -72,15 +94,19 @@ def _only_eeg(path: Path, streams: list[dict[str, Any]]) -> dict[str, Any]:
     ]
     if len(found) == 1:
         return found[0]
-    names = (
+    told = ", ".join(
         f"'{_field(s, 'name')}' (type {_field(s, 'type') or 'none'},"
         f" {len(s['time_stamps'])} samples)"
         for s in streams
     )
+    reconnected = len({_field(stream, "name") for stream in found}) < len(found)
     raise RecordingError(
         f"The recording {path} holds {len(found)} EEG streams, not one",
-        found=", ".join(names) or "no stream at all",
-        do="Record one numeric stream of type EEG",
+        found=told or "no stream at all",
+        do="They are parts of one, which broke off and came back: read each by pyxdf, and save"
+        " it as a recording of its own (rtfeedback replay takes a session as it is)"
+        if reconnected
+        else "Record one numeric stream of type EEG",
     )
 
 

@@ -26,4 +26,7 @@ def fix_arithmetic(threads: int = 1) -> None:
     # TF32 keeps 10 bits of a float32's 23: a GPU would not predict what a CPU does.
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
+    # The same algorithm in each process, and one that adds in the same order each time.
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = True
     torch.set_num_threads(threads or max(1, (os.cpu_count() or 1) // 2))

@@ -31,7 +31,7 @@ OFFLINE = "mne mne_bids pybv pyxdf nibabel nilearn sklearn matplotlib pandas thr
 
 COMMANDS: tuple[Callable[..., None], ...] = (
     *(desk.demo, desk.simulate, desk.prepare, desk.train, desk.evaluate, desk.play),
-    *(lab.doctor, lab.run, lab.listen),
+    *(lab.doctor, lab.run, lab.listen, lab.replay),
 )
 for command in COMMANDS:
     app.command()(command)

@@ -10,6 +10,7 @@ import torch
 from rtfeedback.arithmetic import fix_arithmetic
 from rtfeedback.checkpoint import Checkpoint, load_checkpoint
 from rtfeedback.errors import CheckpointError
+from rtfeedback.inference import inference
 from rtfeedback.signals import Float32, Prediction, ROIPrediction
 
 # No region's course goes so many training sds from its mean: the EEG was dead, railed or
@@ -29,6 +30,14 @@ class Predictor:
     device : str
         `auto` (cuda where there is one, else cpu), `cpu` or `cuda`.
 
+    Attributes
+    ----------
+    shape : tuple of int
+        Of a window, (n_features, n_times).
+    device : torch.device
+    inference : Inference
+        The model on that device; `inference.captured` says whether as one CUDA graph.
+
     Raises
     ------
     CheckpointError
@@ -40,12 +49,14 @@ class Predictor:
         self.checkpoint = checkpoint
         self.spec = checkpoint.spec
         self.device = _device(device)
-        self._model = checkpoint.model.to(self.device)
-        self._targets = [(t.name, t.mean, t.sd) for t in self.spec.targets]
+        targets = self.spec.targets
+        self._names = [target.name for target in targets]
+        self._statistics = [(target.mean, target.sd) for target in targets]
         self.shape = (
             self.spec.chain.n_features,
             self.spec.window.n_times(self.spec.chain.rate),
         )
+        self.inference = inference(checkpoint.model, self.shape, self.device)
 
     @classmethod
     def load(cls, path: Path, device: str = "auto") -> Predictor:
@@ -53,19 +64,15 @@ class Predictor:
         return cls(load_checkpoint(path), device)
 
     def warm_up(self) -> None:
-        """Make the first prediction, which is slow, before anyone waits for one."""
+        """Make the first predictions, which are slow, before anyone waits for one."""
         for _ in range(3):
             self(np.zeros(self.shape, dtype=np.float32))
 
-    @torch.inference_mode()
     def __call__(self, window: Float32) -> Prediction:
         """Predict every target from a window, shape (n_features, n_times)."""
-        x = torch.from_numpy(window).to(self.device)
-        z = self._model(x[None])[0].cpu().tolist()
-        return {
-            name: ROIPrediction(raw=value * sd + mean, z=value)
-            for (name, mean, sd), value in zip(self._targets, z, strict=True)
-        }
+        z = self.inference(window)
+        raw = [value * sd + mean for value, (mean, sd) in zip(z, self._statistics, strict=True)]
+        return dict(zip(self._names, map(ROIPrediction, raw, z), strict=True))
 
 
 def plausible(prediction: Prediction) -> bool:

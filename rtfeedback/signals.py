@@ -6,8 +6,9 @@ seconds on the LSL clock unless a name says `received`, which is the monotonic c
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,11 +33,14 @@ class Chunk:
         As received, on the LSL clock, in seconds.
     received : float
         Monotonic clock at the moment of the pull, in seconds.
+    wire : array, shape (n_times, n_channels), optional
+        The samples as they were on the wire, where they were no float32.
     """
 
     samples: Float32
     stamps: Float64
     received: float
+    wire: NDArray[Any] | None = None
 
     def __post_init__(self) -> None:
         if self.samples.ndim != 2 or self.stamps.shape != self.samples.shape[:1]:
@@ -126,8 +130,7 @@ class Window:
     received: float
 
 
-@dataclass(frozen=True, slots=True)
-class ROIPrediction:
+class ROIPrediction(NamedTuple):
     """One region's predicted activity: target units, z by the scaler, and its sd."""
 
     raw: float | None
@@ -166,4 +169,15 @@ class Feedback:
 
     def message(self) -> dict[str, Any]:
         """Return the message as plain JSON types."""
-        return asdict(self)
+        message = dict(self.facts())
+        message["flags"] = list(self.flags)
+        message["rois"] = {name: roi._asdict() for name, roi in self.rois.items()}
+        return message
+
+    def facts(self) -> Iterator[tuple[str, Any]]:
+        """Yield each field's name and value, in the order of a message."""
+        for name in _FIELDS:
+            yield name, getattr(self, name)
+
+
+_FIELDS = tuple(field.name for field in fields(Feedback))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from math import ceil, floor
 from typing import Any
 
@@ -57,10 +58,10 @@ class VolumeLocked:
             Rising, in seconds. A volume that a gap falls into is left out; a clock that was
             set back by more than a TR begins anew.
         """
-        gaps = np.flatnonzero(np.diff(stamps) > self._tr) + 1
-        for x, times in zip(np.split(filtered, gaps), np.split(stamps, gaps), strict=True):
-            if len(times):
-                self._take(x, times)
+        gaps = np.flatnonzero(stamps[1:] - stamps[:-1] > self._tr) + 1
+        for first, last in pairwise([0, *gaps.tolist(), len(stamps)]):
+            if first < last:
+                self._take(filtered[first:last], stamps[first:last])
 
     @property
     def share(self) -> float | None:
@@ -83,13 +84,15 @@ class VolumeLocked:
             volume = ceil((stamps[0] - self._start) / self._tr - 1e-6)
             self._moment = volume * self._n_moments
         reached = (stamps[-1] + self._period / 2 - self._start) / self._tr
-        moments = np.arange(self._moment, floor(reached * self._n_moments) + 1)
-        rows = np.searchsorted(stamps, self._time(moments) - self._period / 2)
-        self._moment += len(moments)
-        places = moments % self._n_moments
-        for part in np.split(np.arange(len(moments)), np.flatnonzero(places == 0)):
-            self._volume[places[part]] = x[np.minimum(rows[part], len(x) - 1)]
-            if len(part) and places[part[-1]] == self._n_moments - 1:
+        n_reached = floor(reached * self._n_moments) + 1
+        while self._moment < n_reached:  # up to the volume's end
+            place = self._moment % self._n_moments
+            n = min(self._n_moments - place, n_reached - self._moment)
+            times = self._time(np.arange(self._moment, self._moment + n))
+            rows = np.searchsorted(stamps, times - self._period / 2)
+            self._volume[place : place + n] = x.take(rows, axis=0, mode="clip")
+            self._moment += n
+            if place + n == self._n_moments:
                 self._add()
 
     def _time(self, moment: Any) -> Any:

@@ -20,7 +20,7 @@ from rtfeedback import cli
 from rtfeedback.chain import ChainConfig, ChainSpec
 from rtfeedback.chain.spec import BandPowerConfig
 from rtfeedback.checkpoint import CheckpointSpec, Target, Training
-from rtfeedback.models import EEGNetConfig, RidgeConfig
+from rtfeedback.models import EEGNetConfig, RidgeConfig, TCNConfig
 from rtfeedback.online.lsl import isolate, session_config
 from rtfeedback.windows import WindowSpec
 
@@ -78,14 +78,17 @@ def untrained() -> Callable[..., tuple[CheckpointSpec, nn.Module]]:
     """Return what makes a small checkpoint's spec and model, its weights drawn by seed."""
 
     def make(
-        model: RidgeConfig | EEGNetConfig, *, channels: int = 3, sfreq: float = 250.0
+        model: RidgeConfig | EEGNetConfig | TCNConfig,
+        *,
+        channels: int = 3,
+        sfreq: float = 250.0,
     ) -> tuple[CheckpointSpec, nn.Module]:
         names = ("Cz", "C3", "C4", *(f"E{i}" for i in range(100, 100 + channels - 3)))
         tokens = BandPowerConfig(bands=((8, 13), (13, 30)))
         spec = CheckpointSpec(
             model=model,
             chain=ChainSpec(
-                config=ChainConfig(band_power=tokens if model.name == "ridge" else None),
+                config=ChainConfig(band_power=tokens if model.chain == "tokens" else None),
                 channels=names,
                 sfreq=sfreq,
             ),

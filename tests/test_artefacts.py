@@ -6,12 +6,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from rtfeedback.artefacts import ArtefactRule
 from rtfeedback.chain import ChainSpec
 from rtfeedback.chain.limits import ArtefactLimits
 from rtfeedback.chain.spec import BandPowerConfig
 from rtfeedback.hrf import hrf
+from rtfeedback.ring import RingBuffer
 from rtfeedback.signals import Float32
 from rtfeedback.windows import WindowSpec
 from tests.chain.streams import spec_of
@@ -158,3 +161,93 @@ def test_a_view_of_the_ring_and_a_copy_have_the_same_shares() -> None:
     rule, x = ArtefactRule(spec, WINDOW), window_of(spec)
     mask(x, spec, 0, 9.3, 4.1)
     np.testing.assert_array_equal(rule.shares(x), rule.shares(np.asfortranarray(x)))
+
+
+# --- the newest window of a ring, told only what is new ---------------------------------
+
+
+def masked_now_and_then(spec: ChainSpec, n: int, seed: int) -> Float32:
+    """Return rows, (n, n_features), with artefacts of all lengths in one or all channels."""
+    rng = np.random.default_rng(seed)
+    rows = np.zeros((n, len(CHANNELS), spec.n_features // len(CHANNELS)), np.float32)
+    for first in rng.integers(0, n, rng.integers(0, 1 + n // 20)):
+        length = int(rng.choice([1, 2, 10, 100, n]))
+        every = slice(None) if rng.random() < 0.3 else int(rng.integers(len(CHANNELS)))
+        rows[first : first + length, every] = np.nan
+    for first in rng.integers(0, n, rng.integers(0, 20)):
+        rows[first : first + int(rng.choice([1, 30, 300]))] = 0
+    return rows.reshape(n, -1)
+
+
+@pytest.mark.parametrize("power", [None, TOKENS], ids=["samples", "tokens"])
+@settings(deadline=None, derandomize=True, max_examples=40)
+@given(
+    sizes=st.lists(st.sampled_from([0, 1, 2, 7, 40, 900]), min_size=1, max_size=60),
+    seed=st.integers(0, 999),
+    length=st.sampled_from([0.5, 3.0, 15.0]),
+    clear=st.integers(0, 60),
+)
+def test_following_a_ring_gives_the_shares_of_its_window_to_the_bit(
+    power: BandPowerConfig | None, sizes: list[int], seed: int, length: float, clear: int
+) -> None:
+    spec, window = spec_with(power, share=0.3, channel_share=0.6), WindowSpec(length=length)
+    rule, n_times = ArtefactRule(spec, window), window.n_times(spec.rate)
+    ring = RingBuffer(spec.n_features, n_times)
+    rows, followed = masked_now_and_then(spec, sum(sizes) + 1, seed), rule.follow()
+    for i, size in enumerate(sizes):
+        new, rows = rows[:size], rows[size:]
+        ring.push(new)
+        followed.push(new)
+        if i == clear:
+            ring.clear()
+            followed.clear()
+        if ring.full:
+            np.testing.assert_array_equal(followed.shares(), rule.shares(ring.window()))
+            assert followed.names() == rule.names(ring.window())
+            assert followed.allows() == rule.allows(ring.window())
+
+
+def test_rows_that_are_missing_to_a_window_count_as_eeg() -> None:
+    spec = spec_with()
+    rule, rows = ArtefactRule(spec, WINDOW), np.full((500, 4), np.nan, np.float32)
+    followed = rule.follow()
+    followed.push(rows)
+    x = window_of(spec)
+    x[:, -500:] = np.nan
+    np.testing.assert_array_equal(followed.shares(), rule.shares(x))
+    assert 0 < followed.shares().min() < 1
+    followed.clear()
+    assert not followed.shares().any()
+    assert followed.allows()
+
+
+def test_what_is_followed_is_forgotten_with_its_window() -> None:
+    spec, window = spec_with(), WindowSpec(length=2.0)
+    followed = ArtefactRule(spec, window).follow()
+    rows = np.zeros((100, 4), np.float32)
+    rows[::2] = np.nan  # as many changes as there can be
+    kept = []
+    for _ in range(50):
+        followed.push(rows)
+        kept.append(sum(x.nbytes for x in vars(followed).values() if isinstance(x, np.ndarray)))
+    assert kept[10] == kept[-1]
+    followed.push(np.zeros((600, 4), np.float32))
+    assert followed.shares().tolist() == [0.0] * 4
+
+
+def test_a_chain_that_masks_nothing_follows_nothing() -> None:
+    spec = spec_with(fitted=False)
+    followed = ArtefactRule(spec, WINDOW).follow()
+    followed.push(np.full((5000, 4), np.nan, np.float32))
+    assert followed.allows()
+    assert followed.names() == ()
+
+
+def test_a_window_that_is_all_masked_is_masked_by_one_and_no_more() -> None:
+    for power in (None, TOKENS):
+        for length in (0.3, 1.0, 3.3, 15.0, 60.0):
+            spec, window = spec_with(power), WindowSpec(length=length)
+            rule = ArtefactRule(spec, window)
+            x = np.full((spec.n_features, window.n_times(spec.rate)), np.nan, np.float32)
+            assert rule.shares(x).tolist() == [1.0] * 4
+            assert rule.weights.sum() == pytest.approx(1, abs=1e-12)

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from math import ceil
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +28,7 @@ from rtfeedback.chain import ChainSpec
 from rtfeedback.chain.limits import ArtefactConfig
 
 CHAINS = ("samples", "tokens")
-COUNT = 40
+COUNT = 60
 
 
 @pytest.fixture(scope="module")
@@ -51,9 +50,8 @@ def test_clean_windows_stay_valid(folder: Path, spec: ChainSpec) -> None:
 @pytest.mark.parametrize("kind", BARRED)
 def test_artefacts_are_caught(folder: Path, spec: ChainSpec, kind: Kind) -> None:
     recordings = [read_run(folder, i) for i in JUDGED]
-    found = judge(spec, recordings, kind, COUNT, seed=7)
-    # Fewer than 36 of 40 would refute a share of 95 % (p < 0.05); the bench takes 200.
-    assert sum(each.caught for each in found) >= ceil(CAUGHT * COUNT) - 2
+    found = judge(spec, recordings, kind, COUNT, seed=0)  # the first of the bench's own
+    assert sum(each.caught for each in found) >= CAUGHT * COUNT
 
 
 def test_the_zeros_that_the_files_end_in_are_masked(folder: Path, spec: ChainSpec) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 import rtfeedback.client
 from rtfeedback.client import FeedbackClient
+from rtfeedback.online.encoding import encode
 from rtfeedback.online.lsl import clock
 from rtfeedback.online.publisher import Publisher
 
@@ -43,7 +44,7 @@ def daemon(client: FeedbackClient) -> Iterator[Publisher]:
     deadline = time.monotonic() + WAIT
     while client.receive(0.02) is None:
         assert time.monotonic() < deadline
-        one.send("status", {"state": "waiting"})
+        one.send("status", encode({"state": "waiting"}))
     drain(client)
     yield one
     one.close()
@@ -119,7 +120,7 @@ def test_a_copy_of_the_file_works_by_itself(tmp_path: Path, daemon: Publisher) -
         deadline = time.monotonic() + WAIT
         while process.poll() is None:
             assert time.monotonic() < deadline
-            daemon.send("feedback", feedback(7))
+            daemon.send("feedback", encode(feedback(7)))
             time.sleep(0.01)
         assert process.stdout is not None
         assert process.stdout.read().split() == ["7", "False", "False"]
@@ -132,7 +133,7 @@ def test_it_may_connect_before_the_daemon_binds(
     client: FeedbackClient, daemon: Publisher
 ) -> None:
     assert client.latest() is None
-    daemon.send("feedback", feedback(0))
+    daemon.send("feedback", encode(feedback(0)))
     assert until_latest(client, 0)["value"] == 0.5
 
 
@@ -141,7 +142,7 @@ def test_latest_never_blocks(client: FeedbackClient, daemon: Publisher) -> None:
     for _ in range(100):
         assert client.latest() is None
     assert time.perf_counter() - began < 1
-    daemon.send("feedback", feedback(0))
+    daemon.send("feedback", encode(feedback(0)))
     until_latest(client, 0)
     daemon.close()
     assert client.latest() == client.latest()
@@ -151,8 +152,8 @@ def test_latest_is_the_newest_and_stays_until_another_comes(
     client: FeedbackClient, daemon: Publisher
 ) -> None:
     for seq in range(50):
-        daemon.send("feedback", feedback(seq))
-        daemon.send("status", {"state": "running"})
+        daemon.send("feedback", encode(feedback(seq)))
+        daemon.send("status", encode({"state": "running"}))
     newest = until_latest(client, 49)
     drain(client)
     assert client.latest() is newest
@@ -162,17 +163,17 @@ def test_latest_is_the_newest_and_stays_until_another_comes(
 
 def test_missed_counts_the_holes_in_seq(client: FeedbackClient, daemon: Publisher) -> None:
     for seq in (5, 6, 9, 10, 12):  # what came before it connected is not missed
-        daemon.send("feedback", feedback(seq))
+        daemon.send("feedback", encode(feedback(seq)))
     until_latest(client, 12)
     assert client.missed == 3
-    daemon.send("feedback", feedback(0))  # another run
+    daemon.send("feedback", encode(feedback(0)))  # another run
     until_latest(client, 0)
     assert client.missed == 3
 
 
 def test_age_rises_while_nothing_comes(client: FeedbackClient, daemon: Publisher) -> None:
     assert client.age() is None
-    daemon.send("feedback", feedback(0, age_ms=250.0, publish_time=clock() - 1))
+    daemon.send("feedback", encode(feedback(0, age_ms=250.0, publish_time=clock() - 1)))
     until_latest(client, 0)
     first = client.age()
     assert first is not None
@@ -180,7 +181,7 @@ def test_age_rises_while_nothing_comes(client: FeedbackClient, daemon: Publisher
     second = client.age()
     assert second is not None
     assert second > first
-    daemon.send("feedback", feedback(1, age_ms=1.0))
+    daemon.send("feedback", encode(feedback(1, age_ms=1.0)))
     until_latest(client, 1)
     third = client.age()
     assert third is not None
@@ -190,7 +191,7 @@ def test_age_rises_while_nothing_comes(client: FeedbackClient, daemon: Publisher
 def test_there_is_no_age_before_there_was_eeg(
     client: FeedbackClient, daemon: Publisher
 ) -> None:
-    daemon.send("feedback", feedback(0, age_ms=None, value=None))
+    daemon.send("feedback", encode(feedback(0, age_ms=None, value=None)))
     until_latest(client, 0)
     assert client.age() is None
 
@@ -198,9 +199,9 @@ def test_there_is_no_age_before_there_was_eeg(
 def test_receive_gives_every_message_of_its_topics_in_order(
     client: FeedbackClient, daemon: Publisher
 ) -> None:
-    daemon.send("event", {"event": "mark"})  # not asked for
-    daemon.send("status", {"state": "running"})
-    daemon.send("feedback", feedback(0))
+    daemon.send("event", encode({"event": "mark"}))  # not asked for
+    daemon.send("status", encode({"state": "running"}))
+    daemon.send("feedback", encode(feedback(0)))
     got = [client.receive(WAIT), client.receive(WAIT)]
     assert [message and message["topic"] for message in got] == ["status", "feedback"]
     assert client.receive(0.01) is None

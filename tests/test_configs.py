@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from pydantic import BaseModel
 
+from offline.fit_network import FitConfig
 from offline.prepare import PrepareConfig
 from offline.train import TrainConfig
 from rtfeedback.config import Config, load_config
-from rtfeedback.models import EEGNetConfig, RidgeConfig
+from rtfeedback.models import AnyModelConfig, EEGNetConfig, MeanPowerConfig, TCNConfig
 from rtfeedback.online.settings import RunConfig
 
 CONFIGS = Path(__file__).parent.parent / "configs"
@@ -19,6 +21,7 @@ DEFAULTS: dict[str, Config] = {
     "prepare.toml": PrepareConfig(),
     "train-ridge.toml": TrainConfig(),
     "train-eegnet.toml": TrainConfig(model=EEGNetConfig()),
+    "train-tcn.toml": TrainConfig(model=TCNConfig(), fit=FitConfig(learning_rate=5e-4)),
     "run.toml": RunConfig(),
 }
 
@@ -51,6 +54,7 @@ def test_a_shipped_file_names_every_key(name: str) -> None:
         assert re.search(rf"\b{key}\b", text), f"{name} does not name {key}"
 
 
-@pytest.mark.parametrize("model", [RidgeConfig, EEGNetConfig])
-def test_every_model_has_a_recipe(model: type[RidgeConfig] | type[EEGNetConfig]) -> None:
-    assert f"train-{model().name}.toml" in DEFAULTS
+@pytest.mark.parametrize("model", get_args(AnyModelConfig))
+def test_every_model_that_learns_has_a_recipe(model: type[AnyModelConfig]) -> None:
+    has_one = f"train-{model().name}.toml" in DEFAULTS
+    assert has_one is (model is not MeanPowerConfig)

@@ -33,9 +33,9 @@ class BandPower:
 
     def reset(self) -> None:
         """Forget the past; the next sample begins a segment."""
-        self._past = np.empty((0, self.n_channels))
-        self._past_index = np.empty(0, dtype=np.int64)
+        self._past: list[Float64] = []  # put together once a token is whole
         self._dropped = 0  # decimated samples of the segment before `_past`
+        self._seen = 0  # with it
         self._next = 0  # number of the next token
 
     def __call__(self, x: Float64, index: Int64) -> tuple[Float64, Int64]:
@@ -51,21 +51,29 @@ class BandPower:
         float64, shape (n_tokens, n_channels * n_bands)
             Channel by channel, its bands in order.
         """
-        past = np.concatenate([self._past, x])
-        past_index = np.concatenate([self._past_index, index])
+        if len(x):
+            self._past.append(x)
+        first_new, self._seen = self._seen, self._seen + len(x)
         tokens, ends = [], []
-        while (end := self._end(self._next) - self._dropped) < len(past):
-            tokens.append(self._token(past[end + 1 - self.n_fft : end + 1]))
-            ends.append(past_index[end])
-            self._next += 1
-        keep = min(len(past), self.n_fft - 1)
-        self._dropped += len(past) - keep
-        self._past, self._past_index = (
-            past[len(past) - keep :],
-            past_index[len(past) - keep :],
-        )
+        if self._end(self._next) < self._seen:
+            past = np.concatenate(self._past)
+            while (end := self._end(self._next)) < self._seen:
+                last = end + 1 - self._dropped
+                tokens.append(self._token(past[last - self.n_fft : last]))
+                ends.append(index[end - first_new])
+                self._next += 1
+            keep = min(len(past), self.n_fft - 1)
+            self._past = [past[len(past) - keep :].copy()]
+            self._dropped = self._seen - keep
         shape = (len(tokens), self.n_channels * len(self._bins))
         return np.array(tokens).reshape(shape), np.array(ends, dtype=np.int64)
+
+    def next_end(self, sample: int) -> int:
+        """Return the first decimated sample from that one on at which a token ends."""
+        token = max(0, int((sample - self.n_fft + 1) / self._spacing))
+        while self._end(token) < sample:
+            token += 1
+        return self._end(token)
 
     def _end(self, token: int) -> int:
         spacing = self._spacing

@@ -46,6 +46,9 @@ class Chain:
     def __init__(self, spec: ChainSpec, info: StreamInfo, tap: Tap | None = None) -> None:
         self.spec = spec
         self._front = Front(spec, info)
+        columns, n = self._front.columns, len(info.channels)
+        self._used = _unless_all(columns, n)
+        self._channels = _unless_all(columns[: len(spec.channels)], n)
         self._tap = tap
         self._decimate = Decimate(spec)
         power, artefacts = spec.config.band_power, spec.config.artefacts
@@ -66,13 +69,24 @@ class Chain:
         return ceil(samples)
 
     def recorded(self, samples: Float32) -> Float32:
-        """Return the model's channels as they came, shape (n_times, n_channels)."""
-        return samples.take(self._front.columns[: len(self.spec.channels)], axis=1)
+        """Return the model's channels as they came, shape (n_times, n_channels).
+
+        Where the stream has them and no others, in this order, they are the samples
+        themselves.
+        """
+        return samples if self._channels is None else samples.take(self._channels, axis=1)
 
     def usable(self, samples: Float32) -> Bool:
         """Return which samples are numbers in every channel that is used, shape (n_times,)."""
-        used = samples.take(self._front.columns, axis=1)
-        return np.atleast_1d(np.isfinite(used).all(axis=1))
+        used = samples if self._used is None else samples.take(self._used, axis=1)
+        finite = np.isfinite(used)
+        # Nearly always all are, which is quicker told of all than of each.
+        return np.ones(len(samples), np.bool_) if finite.all() else np.all(finite, axis=1)
+
+    def next_output(self, index: int) -> int:
+        """Return the first sample of a segment, from that index on, at which one comes out."""
+        kept = -(-index // self.spec.factor)
+        return self.spec.factor * (self._power.next_end(kept) if self._power else kept)
 
     def reset(self) -> None:
         """Forget the past; the next sample begins a segment and the warm-up."""
@@ -108,5 +122,11 @@ class Chain:
         features = x.astype(np.float32)
         if self._masks and len(samples):
             masked = self._masks(signals, index)
-            features[masked.repeat(self._n_bands, axis=1)] = np.nan
+            if masked.any():
+                features[masked.repeat(self._n_bands, axis=1)] = np.nan
         return features, index
+
+
+def _unless_all(columns: Int64, n: int) -> Int64 | None:
+    """Return some of n columns, or None where they are all as they stand."""
+    return None if np.array_equal(columns, np.arange(n)) else columns

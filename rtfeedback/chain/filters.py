@@ -11,13 +11,15 @@ from rtfeedback.signals import Float64
 NOTCH_Q = 30.0
 SETTLED = 1e-2  # a transient below one per cent has settled
 STOP_DB = 60.0  # nothing above the new Nyquist frequency keeps more than 1/1000
+NO_SECTION: Float64 = np.empty((0, 6))
 
 
 class Filter:
     """A cascade of second-order sections along time, in float64.
 
     `sosfilt` with carried state gives the same bits for any cutting; an FIR through
-    `lfilter` or a convolution does not.
+    `lfilter` or a convolution does not. A cascade of no section is no filter: what goes
+    in comes out, and is not copied.
 
     Parameters
     ----------
@@ -26,14 +28,14 @@ class Filter:
 
     def __init__(self, sos: Float64) -> None:
         self.sos = sos
-        self._steady = signal.sosfilt_zi(sos)
+        self._steady = signal.sosfilt_zi(sos) if len(sos) else np.empty((0, 2))
         self._state: Float64 | None = None
 
     @property
     def warm_up(self) -> float:
         """Samples until the sections' transients, one after the other, have settled."""
-        poles = np.abs(np.concatenate([np.roots(section[3:]) for section in self.sos]))
-        poles = poles[poles > 0].reshape(-1)
+        poles = np.abs([pole for section in self.sos for pole in np.roots(section[3:])])
+        poles = poles[poles > 0]
         return float(np.sum(np.log(SETTLED) / np.log(poles)) / 2)  # two poles a section
 
     def reset(self) -> None:
@@ -42,7 +44,7 @@ class Filter:
 
     def __call__(self, x: Float64) -> Float64:
         """Return x filtered, shape (n_times, n_channels)."""
-        if len(x) == 0:
+        if len(x) == 0 or len(self.sos) == 0:
             return x
         if self._state is None:
             # Starting from zeros, a 50 mV electrode offset takes seconds to settle.
@@ -52,9 +54,11 @@ class Filter:
 
 
 def high_pass(spec: ChainSpec) -> Filter:
-    """Return the band's lower edge and the mains notches as one cascade."""
-    low, _ = spec.config.band
-    parts = [signal.butter(2, low, "highpass", fs=spec.sfreq, output="sos")]
+    """Return the band's lower edge, where there is a band, and the mains notches."""
+    parts = [NO_SECTION]
+    if spec.config.band:
+        low, _ = spec.config.band
+        parts.append(signal.butter(2, low, "highpass", fs=spec.sfreq, output="sos"))
     parts += [
         signal.tf2sos(*signal.iirnotch(mains, NOTCH_Q, fs=spec.sfreq))
         for mains in spec.config.notch
@@ -63,14 +67,11 @@ def high_pass(spec: ChainSpec) -> Filter:
 
 
 def low_pass(spec: ChainSpec) -> Filter:
-    """Return the band's upper edge."""
+    """Return the band's upper edge, where there is a band."""
+    if spec.config.band is None:
+        return Filter(NO_SECTION)
     _, high = spec.config.band
     return Filter(signal.butter(4, high, "lowpass", fs=spec.sfreq, output="sos"))
-
-
-def band_filter(spec: ChainSpec) -> Filter:
-    """Return both as one cascade, for a look at a signal outside the chain."""
-    return Filter(np.concatenate([high_pass(spec).sos, low_pass(spec).sos]))
 
 
 def anti_alias_filter(spec: ChainSpec) -> Filter:

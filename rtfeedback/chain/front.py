@@ -22,7 +22,7 @@ class Signals(NamedTuple):
     recorded : float64
         As recorded.
     broad : float64
-        Re-referenced, without drift and mains.
+        Re-referenced, without drift and mains as far as the chain filters them.
     filtered : float64
         Below the band's upper edge as well, and without what the EOG explains.
     """

@@ -47,6 +47,7 @@ class Pick:
         matches += _match(spec.eog.channels if spec.eog else (), info, kinds=("eeg", "eog"))
         self.columns: Int64 = np.array([match.column for match in matches], dtype=np.int64)
         self.scales = np.array([_scale(i, info) for i in self.columns])
+        self._all = np.array_equal(self.columns, np.arange(len(info.channels)))
         self.notes = (
             *(match.note for match in matches if match.note),
             *_units(self.columns, info),
@@ -56,8 +57,10 @@ class Pick:
     def __call__(self, samples: Float32) -> Float64:
         """Return the wanted columns in volts, C-contiguous, shape (n_times, n_picked)."""
         # Indexing as samples[:, columns] returns Fortran order, in which later sums
-        # round by chunk; take keeps C order.
-        picked: Float64 = samples.take(self.columns, axis=1).astype(np.float64)
+        # round by chunk; take keeps C order. Where all are wanted as they stand, it
+        # would be most of what a chain without filters costs.
+        wanted = samples if self._all else samples.take(self.columns, axis=1)
+        picked: Float64 = wanted.astype(np.float64, order="C")
         picked *= self.scales
         return picked
 

@@ -50,8 +50,9 @@ class ChainConfig(Config):
     reference: str = "average"
     """`average` over the chain's EEG channels, `recorded` (leave as it is), or the
     name of one channel of the stream."""
-    band: tuple[Positive, Positive] = (1.0, 40.0)
-    """Pass band in hertz: Butterworth, 2nd-order high-pass and 4th-order low-pass."""
+    band: tuple[Positive, Positive] | None = (1.0, 40.0)
+    """Pass band in hertz: Butterworth, 2nd-order high-pass and 4th-order low-pass; `false`:
+    all passes, electrodes' offsets as well."""
     notch: tuple[Positive, ...] = (50.0,)
     """Mains frequencies in hertz to take out, each with a quality factor of 30."""
     max_rate: Positive = 125.0
@@ -66,7 +67,7 @@ class ChainConfig(Config):
     artefacts: ArtefactConfig | None = ArtefactConfig()
     """What is masked as an artefact; `false`: nothing."""
 
-    @field_validator("artefacts", mode="before")
+    @field_validator("artefacts", "band", mode="before")
     @classmethod
     def _none_in_toml(cls, value: object) -> object:
         return None if value is False else value
@@ -78,8 +79,17 @@ class ChainConfig(Config):
 
     @model_validator(mode="after")
     def _band_rises(self) -> ChainConfig:
-        if self.band[0] >= self.band[1]:
+        if self.band and self.band[0] >= self.band[1]:
             raise ValueError("The band is [lower, upper] in hertz")
+        return self
+
+    @model_validator(mode="after")
+    def _judges_what_is_filtered(self) -> ChainConfig:
+        if self.band is None and (self.artefacts or self.eog):
+            raise ValueError(
+                "Artefacts and eyes are found in a filtered signal: with band = false, set"
+                " artefacts = false and eog = []"
+            )
         return self
 
 
@@ -138,7 +148,8 @@ class ChainSpec(Config):
     @model_validator(mode="after")
     def _fits_the_rate(self) -> ChainSpec:
         nyquist = self.sfreq / 2
-        too_high = [f for f in (*self.config.notch, self.config.band[1]) if f >= nyquist]
+        edges = (*self.config.notch, *(self.config.band or ())[1:])
+        too_high = [f for f in edges if f >= nyquist]
         if too_high:
             raise ValueError(
                 f"{too_high[0]:g} Hz cannot be filtered in a stream of {self.sfreq:g} Hz:"

@@ -1,10 +1,11 @@
-"""What runs beside the subject: run, doctor, listen."""
+"""What runs beside the subject: run, doctor, listen, replay."""
 
 from __future__ import annotations
 
 import signal
 from functools import partial
 from pathlib import Path
+from time import monotonic
 from typing import Annotated, Any
 
 import typer
@@ -63,10 +64,12 @@ def run(
         raise typer.BadParameter("--stream names the EEG stream, or --source what is read")
     _check_run(markers, tr, device)
     check_positive(tr=tr, hop=hop, duration=duration)
-    from rtfeedback.online.daemon import Daemon
+    began = monotonic()
+    from rtfeedback.online.daemon import Daemon, Startup
     from rtfeedback.online.settings import RunConfig, RunOptions
     from rtfeedback.predictor import Predictor
 
+    startup = Startup(imports=monotonic() - began, since=monotonic())
     settings = settings_of(config, RunConfig)
     model = model or newest(Path("checkpoints"), "checkpoint.json", "rtfeedback train")
     options = RunOptions(
@@ -74,7 +77,7 @@ def run(
         duration=duration, accept_domain_shift=accept_domain_shift, source=source,
     )  # fmt: skip
     other = _other_source(source, stream, markers) if source else None
-    daemon = Daemon(Predictor.load(model, device), options, settings, other)
+    daemon = Daemon(Predictor.load(model, device), options, settings, other, startup)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: daemon.stop())
     daemon.run()
@@ -140,9 +143,29 @@ def listen(
     listen_to(endpoint, json=json, count=count)
 
 
+def replay(
+    session: Annotated[Path, typer.Argument(help="The folder of one run.")],
+    device: Device = "auto",
+    tolerance: Annotated[
+        float | None,
+        typer.Option(min=0, help="By which a z may differ; 0, or 1e-3 on another machine."),
+    ] = None,
+) -> None:
+    """Compute every value that a run published again; exit 1 if one is another."""
+    _check_device(device)
+    from rtfeedback.replay.report import replay_session
+
+    if not replay_session(session, device, tolerance):
+        raise typer.Exit(1)
+
+
 def _check_run(markers: str | None, tr: float | None, device: str) -> None:
     if markers is not None and tr is not None:
         raise typer.BadParameter("--markers and --tr exclude each other")
+    _check_device(device)
+
+
+def _check_device(device: str) -> None:
     if device not in ("auto", "cpu", "cuda"):
         raise typer.BadParameter("--device is auto, cpu or cuda")
 

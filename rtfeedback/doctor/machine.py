@@ -8,16 +8,17 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from importlib.metadata import version
 from pathlib import Path
+
+import torch
 
 from rtfeedback.doctor.finding import Finding, fail, ok, warn
 from rtfeedback.online.offsets import liblsl_version
 from rtfeedback.online.publisher import Publisher
 from rtfeedback.online.session import SessionFolder
 from rtfeedback.online.settings import RunConfig
+from rtfeedback.provenance import versions
 
-PACKAGES = ("rtfeedback", "numpy", "scipy", "torch", "pylsl", "pyzmq")
 HOUR = 3600.0  # s
 SAMPLE_BYTES = 4  # float32, as received
 BLOCK, BLOCKS = 128 * 1024, 8  # bytes written and made safe at a time, and how often
@@ -26,7 +27,7 @@ MARGIN = 4.0  # times faster than the stream that a disk should be
 
 def describe_versions() -> Finding:
     """Say what a report of a fault should say."""
-    named = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
+    named = ", ".join(f"{name} {number}" for name, number in versions().items())
     return ok("versions", f"Python {platform.python_version()}, {named}, {liblsl_version()}")
 
 
@@ -114,7 +115,7 @@ def _trial_run(out: Path, config: RunConfig, checkpoint: Path | None) -> Iterato
         folder = SessionFolder(out, **where)
         try:
             if checkpoint is not None:
-                folder.lock({}, checkpoint)
+                folder.lock({}, checkpoint, torch.device("cpu"))
             yield folder.path
         finally:
             folder.close()

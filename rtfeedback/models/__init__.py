@@ -14,15 +14,32 @@ from torch import nn
 
 from rtfeedback.errors import ConfigError
 from rtfeedback.models.eegnet import POOLED, EEGNet, EEGNetConfig
+from rtfeedback.models.mean_power import MeanPower, MeanPowerConfig
+from rtfeedback.models.network import Network
 from rtfeedback.models.ridge import Ridge, RidgeConfig
+from rtfeedback.models.tcn import TCN, TCNConfig
 
-__all__ = ["EEGNet", "EEGNetConfig", "ModelConfig", "Ridge", "RidgeConfig", "build_model"]
+__all__ = [
+    "TCN",
+    "AnyModelConfig",
+    "EEGNet",
+    "EEGNetConfig",
+    "MeanPower",
+    "MeanPowerConfig",
+    "ModelConfig",
+    "Network",
+    "Ridge",
+    "RidgeConfig",
+    "TCNConfig",
+    "build_model",
+]
 
-ModelConfig = Annotated[RidgeConfig | EEGNetConfig, Field(discriminator="name")]
+AnyModelConfig = RidgeConfig | EEGNetConfig | TCNConfig | MeanPowerConfig
+ModelConfig = Annotated[AnyModelConfig, Field(discriminator="name")]
 
 
 def build_model(
-    config: RidgeConfig | EEGNetConfig,
+    config: AnyModelConfig,
     *,
     n_features: int,
     n_times: int,
@@ -34,7 +51,7 @@ def build_model(
 
     Parameters
     ----------
-    config : RidgeConfig or EEGNetConfig
+    config : RidgeConfig, EEGNetConfig, TCNConfig or MeanPowerConfig
     n_features, n_times, n_targets : int
     rate : float
         Of a window's samples, in hertz.
@@ -44,22 +61,46 @@ def build_model(
     Raises
     ------
     ConfigError
-        If the window is too short for the model.
+        If the window is too short for the model, or the model has no such targets.
     """
-    shortest = POOLED if isinstance(config, EEGNetConfig) else 1
+    _check_length(config, n_times, rate)
+    match config:
+        case RidgeConfig():
+            return Ridge(n_features=n_features, n_times=n_times, n_targets=n_targets, hold=hold)
+        case TCNConfig():
+            return TCN(config, n_features=n_features, n_targets=n_targets, hold=hold)
+        case MeanPowerConfig():
+            _check_targets(n_features, n_targets)
+            return MeanPower(n_targets)
+        case EEGNetConfig():
+            return EEGNet(
+                config,
+                n_features=n_features,
+                n_times=n_times,
+                n_targets=n_targets,
+                rate=rate,
+                hold=hold,
+            )
+
+
+def _check_length(config: AnyModelConfig, n_times: int, rate: float) -> None:
+    shortest = 1
+    if isinstance(config, EEGNetConfig):
+        shortest = POOLED
+    elif isinstance(config, TCNConfig):
+        shortest = config.reach
     if n_times < shortest:
         raise ConfigError(
             f"A window of {n_times} samples is too short for '{config.name}'",
-            found=f"It takes {shortest} at {rate:g} Hz, {shortest / rate:.3g} s",
+            found=f"It takes {shortest} at {rate:g} Hz, {shortest / rate:.4g} s",
             do="Lengthen the window",
         )
-    if isinstance(config, RidgeConfig):
-        return Ridge(n_features=n_features, n_times=n_times, n_targets=n_targets, hold=hold)
-    return EEGNet(
-        config,
-        n_features=n_features,
-        n_times=n_times,
-        n_targets=n_targets,
-        rate=rate,
-        hold=hold,
-    )
+
+
+def _check_targets(n_features: int, n_targets: int) -> None:
+    if n_features != n_targets:
+        raise ConfigError(
+            "'mean-power' has one target for each channel, and is fed with samples",
+            found=f"{n_targets} targets for {n_features} features",
+            do="Make its checkpoint with `python -m bench.checkpoint`",
+        )

@@ -10,6 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from rtfeedback.config import Config
+from rtfeedback.models.network import Network
 from rtfeedback.models.scaler import FeatureScaler
 
 Positive = Annotated[int, Field(gt=0)]
@@ -40,7 +41,7 @@ class EEGNetConfig(Config):
     """Largest norm of a spatial filter."""
 
 
-class EEGNet(nn.Module):
+class EEGNet(Network):
     """Spatial and temporal filters, separable convolution, linear head.
 
     The paper filters in time, then in space. Both maps are linear and commute, so the

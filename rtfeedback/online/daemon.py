@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from math import inf
 from typing import Any
 
-from rtfeedback.chain import Chain
 from rtfeedback.online import lsl
 from rtfeedback.online.control import Control
-from rtfeedback.online.feedback import FeedbackMaker
+from rtfeedback.online.course import Course
 from rtfeedback.online.inputs import Inputs, markers_of
-from rtfeedback.online.line import Line
-from rtfeedback.online.plausibility import Plausibility
 from rtfeedback.online.publisher import Publisher
 from rtfeedback.online.session import SessionFolder
 from rtfeedback.online.settings import RunConfig, RunOptions, run_flags
@@ -22,16 +20,40 @@ from rtfeedback.online.silence import Silence, next_tick
 from rtfeedback.online.source import Source, StreamLost, StreamOver
 from rtfeedback.online.status import scanner_facts, stream_facts
 from rtfeedback.online.telling import Telling
-from rtfeedback.online.trclock import CountedVolumes, TRClock
 from rtfeedback.predictor import Predictor
-from rtfeedback.signals import Chunk, Feedback, StreamInfo, Window
+from rtfeedback.signals import Chunk
 
 HEARTBEAT = 1.0  # s between status messages, whatever happens
-PULL = 0.02  # s that a pull may wait, so that nothing else waits longer
+ASK = 0.1  # s after which it is looked for a question again
+PULL = 0.1  # s that a pull may wait, so that nothing else waits longer
+SHORTEST = 0.005  # s: a shorter pause is none
 
 
 class Stopped(Exception):  # noqa: N818 (an order, not an error)
     """The run is over, and a stream was being waited for."""
+
+
+class LiveClock:
+    """What time it is now; see `feedback.Clock`."""
+
+    def lsl(self) -> float:
+        """Return the LSL clock, in seconds."""
+        return lsl.clock()
+
+    def age_ms(self, received: float) -> float:
+        """Return how many milliseconds ago something was received."""
+        return 1000 * (time.monotonic() - received)
+
+
+@dataclass(frozen=True, slots=True)
+class Startup:
+    """How long the program's imports took, and when (monotonic clock) they were done."""
+
+    imports: float
+    since: float
+
+    def __str__(self) -> str:
+        return f"imports_s={self.imports:.2f} ready_s={time.monotonic() - self.since:.2f}"
 
 
 class Daemon:
@@ -44,6 +66,8 @@ class Daemon:
     config : RunConfig
     source : Source, optional
         Where the streams are; LSL, by the names in the options, without.
+    startup : Startup, optional
+        What the program did before; nothing, without.
 
     Raises
     ------
@@ -57,54 +81,66 @@ class Daemon:
         options: RunOptions,
         config: RunConfig,
         source: Source | None = None,
+        startup: Startup | None = None,
     ) -> None:
         lsl.hush()
         self.predictor, self.options, self.config = predictor, options, config
-        spec = predictor.spec
-        flags = run_flags(spec, config, options)
-        self.tr = options.tr or spec.tr
-        self.period = options.hop or self.tr
+        self._startup = startup or Startup(imports=0.0, since=time.monotonic())
+        flags = run_flags(predictor.spec, config, options)
         source = source or lsl.LSLSource(options.stream, options.markers)
         markers_name = markers_of(source) if options.markers else None
-        with ExitStack() as undo:
-            self.publisher = Publisher(options.endpoint)
-            undo.callback(self.publisher.close)
-            where = config.session.model_dump(exclude={"environment"})
-            self.folder = SessionFolder(options.out, **where)
-            undo.callback(self.folder.close)
-            self.folder.lock(
-                {"run": asdict(options), "config": config.model_dump(mode="json")},
-                predictor.checkpoint.path,
-            )
-            undo.pop_all()
-        self.tell = Telling(self.publisher, self.folder)
-        self.make = FeedbackMaker(
-            session=self.folder.session,
-            run=self.folder.run,
-            checkpoint=predictor.checkpoint.hash,
-            rois=[target.name for target in spec.targets],
-            flags=flags,
-            period=self.period,
-            clock=lsl.clock,
+        self._open_outputs(source)
+        named = {"session": self.folder.session, "run": self.folder.run}
+        self.course = Course(
+            predictor, options, config, tell=self.tell, clock=LiveClock(), flags=flags, **named
         )
         self.control = Control(
             status=lambda: self.tell.message(self._status()),
-            last=lambda: self.tell.last,
+            last=lambda: self.tell.last.message() if self.tell.last else None,
             mark=lambda label: self.tell.event("mark", label=label),
             stop=self.stop,
         )
-        self._plausibility = Plausibility(spec, self.tr)
         self.inputs = Inputs(
-            source, self._make_chain, self.tell, self._idle, markers_name=markers_name
+            source,
+            self.course.make_chain,
+            self.tell,
+            self.folder.record,
+            self._idle,
+            markers_name=markers_name,
+            hold=config.stream.stale / 2,  # what is held back is not stale
         )
-        self._line: Line | None = None
         self._state = "starting"
         self._stopping, self._end = False, inf
-        self._last: Window | None = None
-        self._silence = Silence(config.stream.stale, self.period)
-        self._heartbeat = time.monotonic()
-        self._doubted: str | None = None
+        self._silence = Silence(config.stream.stale, self.course.period)
+        self._heartbeat = self._ask = time.monotonic()
         self._ready = False
+
+    def _open_outputs(self, source: Source) -> None:
+        """Take the port, make the folder and offer the outlet, or nothing of them."""
+        where = self.config.session.model_dump(exclude={"environment"})
+        checkpoint = self.predictor.checkpoint
+        options = {
+            "run": asdict(self.options),
+            "config": self.config.model_dump(mode="json"),
+            "checkpoint": checkpoint.hash,
+        }
+        with ExitStack() as undo:
+            self.publisher = Publisher(self.options.endpoint)
+            undo.callback(self.publisher.close)
+            self.folder = SessionFolder(self.options.out, **where)
+            undo.callback(self.folder.close)
+            self.folder.lock(options, checkpoint.path, self.predictor.device)
+            undo.pop_all()
+        rois = [target.name for target in self.predictor.spec.targets]
+        about = {
+            "session": self.folder.session,
+            "run": self.folder.run,
+            "checkpoint": checkpoint.hash,
+            "eeg": source.name,
+        }
+        name = self.config.stream.outlet
+        self._outlet = lsl.FeedbackOutlet(name, rois, about) if name else None
+        self.tell = Telling(self.publisher, self.folder, rois, self._outlet)
 
     def stop(self) -> None:
         """End the run soon, cleanly; safe in a signal handler."""
@@ -122,12 +158,20 @@ class Daemon:
             self.predictor.warm_up()
             self._open()
             self._ready = True
-            self.tell.say(f"READY session={self.folder.path} publish={self.publisher.endpoint}")
+            gc.collect()
+            gc.freeze()  # what is there now is there to stay, and need not be looked through
+            self.tell.say(
+                f"READY session={self.folder.path} publish={self.publisher.endpoint}"
+                f" device={self.predictor.device.type} {self._startup}"
+            )
             self._end = time.monotonic() + (self.options.duration or inf)
             while True:
                 self._step()
         except Stopped:
             self._ready = True  # told to end, not refused: what there is stays
+            rest = self.inputs.rest()
+            if rest is not None:
+                self._answer(rest)
         finally:
             self._close()
 
@@ -135,28 +179,19 @@ class Daemon:
 
     def _open(self) -> None:
         self._state = "waiting"
-        wait, options = self.config.stream.wait, self.options
-        self.tell.say(f"waiting up to {wait:g} s for the stream '{self.inputs.source.name}'")
-        chain = self.inputs.open(wait)
-        labels = self.config.stream.volume_labels
-        self._line = Line(
-            chain,
-            self.predictor.spec.window,
-            TRClock(self.tr, labels) if options.markers else CountedVolumes(self.tr),
-            hop=options.hop,
-            gap=self.config.stream.gap,
-            plausibility=self._plausibility,
+        wait, markers = self.config.stream.wait, self.inputs.markers_name
+        beside = f", and for its markers '{markers}'" if markers else ""
+        self.tell.say(
+            f"waiting up to {wait:g} s for the stream '{self.inputs.source.name}'{beside}"
         )
+        self.course.open(self.inputs.open(wait))
         self._silence.open(time.monotonic())
 
     def _recover(self) -> None:
         chain = self.inputs.recover()
-        if chain is not None and self._line is not None:
-            self._line.reconnect(chain)
+        if chain is not None and self.course.line is not None:
+            self.course.open(chain)
             self._silence.open(time.monotonic())
-
-    def _make_chain(self, info: StreamInfo) -> Chain:
-        return Chain(self.predictor.spec.chain, info, tap=self._plausibility.tap)
 
     # --- the loop ------------------------------------------------------------------
 
@@ -176,84 +211,50 @@ class Daemon:
         """Take what has come, unless the run is over."""
         if self._stopping or time.monotonic() > self._end:
             raise Stopped
-        chunk = self.inputs.pull(PULL)
+        line, chunk = self.course.line, None
+        wanted = line.wanted() if line else 1
+        if (pause := self.inputs.pause(wanted)) > SHORTEST:
+            self.publisher.wait(min(pause, PULL))
+        else:
+            chunk = self.inputs.pull(PULL, wanted)
         pulled = time.monotonic()
-        self._take_markers()
+        if line is not None:
+            for marker in self.inputs.pull_markers():
+                self.course.mark(marker)
         if chunk is not None:
-            self._predict(chunk)
+            self._answer(chunk)
         self._tell_silence(pulled)
         self._watch()
+        self.tell.keep(pulled)
 
-    def _take_markers(self) -> None:
-        if self._line is None:
-            return
-        for marker in self.inputs.pull_markers():
-            volume = self._line.mark(marker)
-            if volume is not None:
-                self.tell.event("volume", volume=volume.number, onset=volume.onset)
-            self._tell_happenings()
-
-    def _predict(self, chunk: Chunk) -> None:
-        assert self._line is not None
-        windows = self._line.push(chunk)
-        if self._line.hears:
-            self._silence.hear(time.monotonic())
-            self._state = "running"
-        for window in windows:
-            self._tell_happenings()
-            self._last = window
-            self.tell.feedback(self._feedback_of(window))
+    def _answer(self, chunk: Chunk) -> None:
+        assert self.course.line is not None
+        self.inputs.record(chunk)
+        for _ in self.course.push(chunk):
             self._watch()
-        self._tell_happenings()
-
-    def _feedback_of(self, window: Window) -> Feedback:
-        # What is late already would only make what comes after it late as well.
-        if not window.valid or self.make.is_late(window):
-            return self.make.of_window(window, None, None)
-        began = time.perf_counter()
-        prediction = self.predictor(window.data)
-        return self.make.of_window(window, prediction, 1000 * (time.perf_counter() - began))
-
-    def _tell_happenings(self) -> None:
-        """Say what became of the streams, before any feedback that it bears on."""
-        assert self._line is not None
-        self._tell_gap()
-        self._tell_doubt()
-        for happening in self._line.happenings():
-            self.tell.event(happening.kind, **happening.facts)
-            if happening.kind == "tr" and not self.options.hop:
-                self.make.period = self._silence.period = self._line.volumes.tr
-
-    def _tell_doubt(self) -> None:
-        doubt = self._plausibility.doubt
-        if (doubt and doubt.reason) == self._doubted:
-            return
-        self._doubted = doubt.reason if doubt else None
-        if doubt:
-            self.tell.event("implausible", reason=doubt.reason, found=doubt.found, do=doubt.do)
-        else:
-            self.tell.event("plausible")
-
-    def _tell_gap(self) -> None:
-        """Say that a segment began, before anything that comes from it."""
-        assert self._line is not None
-        for began in self._line.timeline.begun:
-            if began.segment or began.lost:
-                self.tell.event("gap", **began._asdict())
-        self._line.timeline.begun.clear()
+        if self.course.line.hears:
+            self._silence.hear(self.inputs.heard or time.monotonic())
+            self._state = "running"
 
     def _tell_silence(self, now: float) -> None:
         """Publish that all is stale, at once and then every period, while no EEG comes."""
-        if self._line is None:
+        line = self.course.line
+        if line is None:
             return  # nothing is stale before it began
+        if line.hears and self.inputs.heard is not None:  # they are as those before, it seems
+            self._silence.hear(self.inputs.heard)
+        self._silence.period = self.course.period
         if self._silence.tells(now, gone=not self.inputs.hears_eeg):
             self._state = "stale"
             reason = "refused" if self.inputs.refused else "stale"
-            self.tell.feedback(self.make.stale(self._last, self._silence.heard, reason))
+            self.course.stale(reason, self._silence.heard)
 
     def _watch(self) -> None:
         """Tell that the run goes on, and answer a question."""
         now = time.monotonic()
+        if now < self._ask:
+            return
+        self._ask = now + ASK
         if now >= self._heartbeat:
             self._heartbeat = next_tick(self._heartbeat, HEARTBEAT, now)
             self.tell.status(self._status())
@@ -266,12 +267,12 @@ class Daemon:
         return {
             "state": self._state,
             "stream": self.inputs.source.name,
-            "seq": self.make.seq,
-            **stream_facts(self._line, self._plausibility),
-            **scanner_facts(self._line, self.inputs),
+            "seq": self.course.make.seq,
+            **stream_facts(self.course),
+            **scanner_facts(self.course.line, self.inputs),
             "age_ms": None if heard is None else 1000 * (time.monotonic() - heard),
-            "recording": "lost" if self.folder.lost else "ok",
-            "flags": list(self.make.flags),
+            "recording": "lost" if self.folder.record.lost else "ok",
+            "flags": list(self.course.make.flags),
             "checkpoint": self.predictor.checkpoint.hash,
         }
 
@@ -281,9 +282,11 @@ class Daemon:
         self.tell.status(status)
         self.publisher.close()
         self.inputs.close()
+        if self._outlet:
+            self._outlet.close()
         if self._ready:
             self.tell.say(
-                f"stopped after {self.make.seq} feedback messages;"
+                f"stopped after {self.course.make.seq} feedback messages;"
                 f" {status['samples_received']} samples received, {status['samples_lost']} lost"
             )
         self.folder.close()

@@ -5,11 +5,22 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from math import isfinite
+from typing import Protocol
 
 from rtfeedback.predictor import plausible
-from rtfeedback.signals import Feedback, Prediction, ROIPrediction, Window
+from rtfeedback.signals import Feedback, Float32, Prediction, ROIPrediction, Window
 
 UNKNOWN = ROIPrediction(raw=None, z=None, sd=None)
+
+
+class Clock(Protocol):
+    """What time it is for a run: now or, where a run is replayed, as it was."""
+
+    def lsl(self) -> float:
+        """Return the LSL clock, in seconds."""
+
+    def age_ms(self, received: float) -> float:
+        """Return how many milliseconds ago something was received, by the monotonic clock."""
 
 
 class FeedbackMaker:
@@ -27,8 +38,7 @@ class FeedbackMaker:
     period : float
         Hop, else TR, in seconds: a window published later than this after its newest
         sample was received is late.
-    clock : callable
-        Of the LSL.
+    clock : Clock
     """
 
     def __init__(
@@ -40,7 +50,7 @@ class FeedbackMaker:
         rois: Sequence[str],
         flags: Sequence[str],
         period: float,
-        clock: Callable[[], float],
+        clock: Clock,
     ) -> None:
         self._identity = {"session": session, "run": run, "checkpoint": checkpoint}
         self._nothing: Prediction = dict.fromkeys(rois, UNKNOWN)
@@ -48,18 +58,20 @@ class FeedbackMaker:
         self.period, self._clock = period, clock
         self.seq = 0
 
-    def of_window(
-        self, window: Window, prediction: Prediction | None, infer_ms: float | None
-    ) -> Feedback:
-        """Return the message of a window; nothing in it is a number unless it is valid."""
-        reason = window.reason
-        if prediction is not None and not _finite(prediction):
-            reason = "not_finite"
-        elif prediction is not None and not plausible(prediction):
-            reason = "artefact"
-        age = time.monotonic() - window.received
-        if reason == "ok" and (prediction is None or age > self.period):
-            reason = "late"  # it was late already where none was made
+    def of_window(self, window: Window, predict: Callable[[Float32], Prediction]) -> Feedback:
+        """Return the message of a window; nothing in it is a number unless it is valid.
+
+        What is late already is not predicted: that would make what comes after it late
+        as well.
+        """
+        reason, prediction, infer_ms = window.reason, None, None
+        if reason == "ok" and not self._is_late(self._clock.age_ms(window.received)):
+            began = time.perf_counter()
+            prediction = predict(window.data)
+            infer_ms = 1000 * (time.perf_counter() - began)
+        age_ms = self._clock.age_ms(window.received)
+        if reason == "ok":
+            reason = self._verdict(prediction, age_ms)
         return self._message(
             prediction if reason == "ok" else None,
             reason,
@@ -69,13 +81,20 @@ class FeedbackMaker:
             segment=window.segment,
             sample=window.sample,
             due_time=window.due_time,
-            age=age,
+            age_ms=age_ms,
             infer_ms=infer_ms,
         )
 
-    def is_late(self, window: Window) -> bool:
-        """Return whether a window's message can only say that it is late."""
-        return time.monotonic() - window.received > self.period
+    def _verdict(self, prediction: Prediction | None, age_ms: float) -> str:
+        # First whether it is late, which alone a replay cannot find out from the EEG.
+        if prediction is None or self._is_late(age_ms):
+            return "late"
+        if not _finite(prediction):
+            return "not_finite"
+        return "ok" if plausible(prediction) else "artefact"
+
+    def _is_late(self, age_ms: float) -> bool:
+        return age_ms > 1000 * self.period
 
     def stale(
         self, last: Window | None, received: float | None, reason: str = "stale"
@@ -100,7 +119,7 @@ class FeedbackMaker:
             segment=last.segment if last else None,
             sample=last.sample if last else None,
             due_time=None,
-            age=None if received is None else time.monotonic() - received,
+            age_ms=None if received is None else self._clock.age_ms(received),
             infer_ms=None,
         )
 
@@ -115,7 +134,7 @@ class FeedbackMaker:
         segment: int | None,
         sample: int | None,
         due_time: float | None,
-        age: float | None,
+        age_ms: float | None,
         infer_ms: float | None,
     ) -> Feedback:
         seq, self.seq = self.seq, self.seq + 1
@@ -134,12 +153,12 @@ class FeedbackMaker:
             segment=segment,
             sample=sample,
             due_time=due_time,
-            publish_time=self._clock(),
-            age_ms=None if age is None else 1000 * age,
+            publish_time=self._clock.lsl(),
+            age_ms=age_ms,
             infer_ms=infer_ms,
         )
 
 
 def _finite(prediction: Prediction) -> bool:
-    numbers = [n for roi in prediction.values() for n in (roi.raw, roi.z, roi.sd)]
-    return all(number is None or isfinite(number) for number in numbers)
+    # A sum of numbers that are none is none.
+    return isfinite(sum(n for roi in prediction.values() for n in roi if n is not None))

@@ -125,7 +125,6 @@ class FieldTripSource:
             int(header.nSamples),
             self._base,
             clock=self.clock,
-            description=str(header),
             notes=notes,
         )
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from rtfeedback.online.description import compose, compose_markers
 from rtfeedback.online.fieldtrip_clock import CounterClock
 from rtfeedback.online.fieldtrip_connection import Connection, NotYet
 from rtfeedback.online.receipt import STALL, Receipt
@@ -52,10 +53,9 @@ class FieldTripStream:
         base: CounterClock,
         *,
         clock: Callable[[], float],
-        description: str,
         notes: tuple[str, ...],
     ) -> None:
-        self.info, self.description, self.notes = info, description, notes
+        self.info, self.description, self.notes = info, compose(info), notes
         self._connection, self._base, self._clock = connection, base, clock
         self._rows = max(1, round(info.sfreq * _PULL))
         self._next = self._newest = n_samples
@@ -64,8 +64,10 @@ class FieldTripStream:
         self._judged_at = time.monotonic()
         self._receipt = Receipt(self._judged_at)
 
-    def pull(self, timeout: float) -> Chunk | None:
+    def pull(self, timeout: float, wanted: int = 1) -> Chunk | None:
         """Wait for samples, and return those there are, up to 1 s of them.
+
+        They come as the buffer's server answers, be they fewer than are wanted.
 
         Raises
         ------
@@ -156,7 +158,7 @@ class FieldTripEvents:
     def __init__(
         self, name: str, connection: Connection, n_events: int, base: CounterClock
     ) -> None:
-        self.name = name
+        self.name, self.description = name, compose_markers(name)
         self._connection, self._base = connection, base
         self._next = n_events
         self._due: tuple[int, int] | None = None

@@ -10,17 +10,16 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
-from xml.etree import ElementTree
 
 import numpy as np
 import pylsl
 import pylsl.util
 
 from rtfeedback.errors import StreamError
-from rtfeedback.naming import name_channels, refuse_unnamed
+from rtfeedback.online.description import parse
 from rtfeedback.online.receipt import Receipt
 from rtfeedback.online.source import Idle, StreamLost, conversion
-from rtfeedback.signals import Chunk, Marker, StreamInfo
+from rtfeedback.signals import Chunk, Float64, Marker
 
 __all__ = ["BUFFER", "SLICE", "Idle", "LSLMarkers", "LSLStream", "StreamLost", "VisibleStream"]
 
@@ -77,19 +76,20 @@ class LSLStream:
 
     def __init__(self, found: Any, *, buffer: int = BUFFER, idle: Idle = lambda: None) -> None:
         self._inlet, self.description = _open(found, buffer, idle)
-        self.info, notes = _parse(self.description)
-        rows = max(1, round(self.info.sfreq * _PULL))
-        self._wire = np.empty((rows, len(self.info.channels)), self._inlet.np_dtype)
-        self.notes = (*notes, *conversion(self._wire.dtype.name))
+        self.info, notes = parse(self.description)
+        self._most = max(1, round(self.info.sfreq * _PULL))
+        self.notes = (*notes, *conversion(np.dtype(self._inlet.np_dtype).name))
         self._receipt = Receipt(time.monotonic())
 
-    def pull(self, timeout: float) -> Chunk | None:
-        """Wait for the first sample, then take what else is there, up to 1 s of samples.
+    def pull(self, timeout: float, wanted: int = 1) -> Chunk | None:
+        """Wait for so many samples, then take what else is there, up to 1 s of samples.
 
         Parameters
         ----------
         timeout : float
             Seconds to wait at most; None comes back when nothing came.
+        wanted : int
+            With fewer it waits for the timeout.
 
         Raises
         ------
@@ -97,17 +97,28 @@ class LSLStream:
             The stream has ended; what then waited in liblsl is gone.
         """
         try:
-            samples, stamps = self._inlet.pull_chunk(
-                timeout, len(self._wire), dest_obj=self._wire, min_samples=1, as_numpy=True
-            )
+            samples, stamps = self._pull(timeout, min(wanted, self._most))
         except pylsl.util.LostError as error:
             raise _lost(self.info.name) from error
-        full = len(stamps) == len(self._wire)
-        received = self._receipt.date(time.monotonic(), waited=timeout, waiting=full)
+        waiting = self._inlet.samples_available() > 0
+        received = self._receipt.date(time.monotonic(), waited=timeout, waiting=waiting)
         if not len(stamps):
             return None
+        if samples.dtype == np.float32:
+            return Chunk(samples, stamps, received)
         with np.errstate(over="ignore"):  # a float64 beyond float32 is infinite
-            return Chunk(np.array(samples, np.float32, order="C"), stamps, received)
+            return Chunk(np.array(samples, np.float32, order="C"), stamps, received, samples)
+
+    def _pull(self, timeout: float, wanted: int) -> tuple[Any, Float64]:
+        """Wait for so many samples, and take what else is there."""
+        # Into memory of their own: pylsl makes a new ctypes type each time that it is given
+        # a place to write to.
+        samples, stamps = self._inlet.pull_chunk(timeout, wanted, as_numpy=True)
+        more = min(self._inlet.samples_available(), self._most - len(stamps))
+        if len(stamps) < wanted or not more:
+            return samples, stamps
+        rest, later = self._inlet.pull_chunk(0.0, more, as_numpy=True)
+        return np.concatenate([samples, rest]), np.concatenate([stamps, later])
 
     def close(self) -> None:
         """Leave the stream; a closed one cannot be pulled."""
@@ -169,52 +180,6 @@ def _patiently(ask: Callable[[float], ResultT], deadline: float, idle: Idle) -> 
         except pylsl.util.TimeoutError:
             if time.monotonic() > deadline:
                 raise
-
-
-def _parse(description: str) -> tuple[StreamInfo, tuple[str, ...]]:
-    """Return what a stream's XML says, and what was done to its labels.
-
-    Raises
-    ------
-    StreamError
-        It is no XML, does not name each channel, or names two EEG channels alike.
-    """
-    try:
-        root = ElementTree.fromstring(description)
-    except ElementTree.ParseError as error:
-        raise StreamError(
-            "What the stream says of itself cannot be read",
-            found=f"Its XML is broken ({error}): {_line(description, error.position[0])}",
-            do="Take control characters out of the names and labels in the program that"
-            " sends it, and restart that",
-        ) from error
-    # Some senders leave out the `channels` around them.
-    channels = root.findall("desc/channels/channel") or root.findall("desc/channel")
-    names = name_channels(
-        [_below(c, "label") or _below(c, "name") for c in channels],
-        [_below(c, "type") for c in channels],
-        reference=_below(root, "desc/reference/label") or _below(root, "desc/reference"),
-    )
-    info = StreamInfo(
-        name=_below(root, "name"),
-        sfreq=float(_below(root, "nominal_srate")),
-        channels=names.channels,
-        kinds=names.kinds,
-        units=tuple(_below(c, "unit") for c in channels),
-        reference=names.reference,
-        source_id=_below(root, "source_id"),
-    )
-    refuse_unnamed(info.name, int(_below(root, "channel_count")), names)
-    return info, names.notes
-
-
-def _line(text: str, row: int) -> str:
-    """Return a line of a text, counted from 1, so that it can be printed."""
-    return repr("".join(text.split("\n")[row - 1 : row]).strip()[:80])
-
-
-def _below(node: ElementTree.Element, path: str) -> str:
-    return (node.findtext(path) or "").strip()
 
 
 def _text(value: object) -> str:

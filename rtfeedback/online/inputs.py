@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from math import inf, isfinite
+from math import inf
 
 from rtfeedback.chain import Chain
 from rtfeedback.errors import RtfeedbackError, StreamError
+from rtfeedback.online.gather import Gathering
+from rtfeedback.online.recorder import Recorder
 from rtfeedback.online.source import Idle, Markers, Source, Stream, StreamLost, StreamOver
 from rtfeedback.online.telling import Telling
 from rtfeedback.signals import Chunk, Marker, StreamInfo
@@ -19,7 +21,7 @@ PAUSE = 0.02  # s between two calls of `idle` while nothing can be opened
 
 
 class Inputs:
-    """The streams of a run.
+    """The streams of a run, and what of them is recorded.
 
     Parameters
     ----------
@@ -27,10 +29,13 @@ class Inputs:
     make_chain : callable
         Makes the chain for a stream, or refuses it.
     tell : Telling
+    record : Recorder
     idle : callable
         Called while something is waited for.
     markers_name : str or None
         What messages call the marker stream; None where the run has none.
+    hold : float
+        Seconds that EEG may be held back while nothing is due.
 
     Attributes
     ----------
@@ -43,14 +48,18 @@ class Inputs:
         source: Source,
         make_chain: Callable[[StreamInfo], Chain],
         tell: Telling,
+        record: Recorder,
         idle: Idle,
         *,
         markers_name: str | None,
+        hold: float,
     ) -> None:
+        self._hold = hold
         self.source, self.markers_name, self.tell = source, markers_name, tell
-        self._make_chain, self._idle = make_chain, idle
-        self._stream: Stream | None = None
+        self._make_chain, self._idle, self._record = make_chain, idle, record
+        self._stream: Gathering | None = None
         self._markers: Markers | None = None
+        self._stream_id = self._markers_id = 0  # in the recording
         self.refused = ""
         self._refused_markers = ""
 
@@ -58,6 +67,11 @@ class Inputs:
     def hears_eeg(self) -> bool:
         """Whether the EEG stream is open."""
         return self._stream is not None
+
+    @property
+    def heard(self) -> float | None:
+        """When samples last came, by the monotonic clock; None where the stream is new."""
+        return self._stream.heard if self._stream else None
 
     @property
     def hears_markers(self) -> bool:
@@ -78,7 +92,7 @@ class Inputs:
             If a stream does not come, or is not what the checkpoint needs.
         """
         if self.markers_name:  # first, so that no marker of the first EEG is lost
-            self._markers = self.source.open_markers(timeout=wait, idle=self._idle)
+            self._take_markers(self.source.open_markers(timeout=wait, idle=self._idle))
         return self._take(self.source.open_stream(timeout=wait, idle=self._idle))
 
     def recover(self) -> Chain | None:
@@ -102,8 +116,8 @@ class Inputs:
             )
         return None
 
-    def pull(self, timeout: float) -> Chunk | None:
-        """Return the EEG that has come within `timeout` seconds.
+    def pull(self, timeout: float, wanted: int) -> Chunk | None:
+        """Return the EEG that has come within `timeout` seconds; see `Gathering.pull`.
 
         Raises
         ------
@@ -115,14 +129,28 @@ class Inputs:
         if self._stream is None:
             return None
         try:
-            return self._stream.pull(timeout)
+            return self._stream.pull(timeout, wanted)
         except StreamOver:
             raise
         except StreamLost as error:
             self.tell.event("lost", stream=self.source.name, reason=str(error))
-            self._stream.close()
+            self._record.end_stream(self._stream_id)
+            self._stream.stream.close()
             self._stream = None
             raise
+
+    def rest(self) -> Chunk | None:
+        """Return the EEG that has come and was held back, if there is any."""
+        return self._stream.rest() if self._stream else None
+
+    def pause(self, wanted: int) -> float:
+        """Return the seconds for which no EEG has to be pulled; see `Gathering.pause`."""
+        return self._stream.pause(wanted) if self._stream else 0.0
+
+    def record(self, chunk: Chunk) -> None:
+        """Record EEG: just before it is used, so that the order of the file is that of use."""
+        samples = chunk.samples if chunk.wire is None else chunk.wire
+        self._record.samples(self._stream_id, chunk.stamps, samples)
 
     def pull_markers(self) -> list[Marker]:
         """Return the markers that have come; that their stream has ended is told."""
@@ -132,19 +160,21 @@ class Inputs:
             markers = self._markers.pull()
         except StreamLost as error:
             self.tell.event("lost", stream=self._markers.name, reason=str(error))
+            self._record.end_stream(self._markers_id)
             self._markers.close()
             self._markers = None
             return []
-        for marker in markers:
-            if not isfinite(marker.stamp):  # a sender's error, which is no time
-                self.tell.event("stray", onset=None, off=None)
-        return [marker for marker in markers if isfinite(marker.stamp)]
+        if markers:
+            stamps, labels = zip(*((m.stamp, m.label) for m in markers), strict=True)
+            self._record.markers(self._markers_id, stamps, labels)
+        return markers
 
     def close(self) -> None:
         """Leave the streams."""
-        for inlet in (self._stream, self._markers):
-            if inlet:
-                inlet.close()
+        if self._stream:
+            self._stream.stream.close()
+        if self._markers:
+            self._markers.close()
 
     # --- one stream ------------------------------------------------------------------
 
@@ -156,7 +186,8 @@ class Inputs:
             stream.close()
             raise
         info = stream.info
-        self._stream, self.refused = stream, ""
+        self._stream, self.refused = Gathering(stream, self._hold), ""
+        self._stream_id = self._record.stream(stream.description)
         self.tell.log(f"stream={info.name} sfreq={info.sfreq:g} channels={len(info.channels)}")
         for note in (*stream.notes, *chain.notes):
             self.tell.log(f"note={note}")
@@ -184,8 +215,13 @@ class Inputs:
                 self._open_markers(MARKERS_FIRST)
 
     def _open_markers(self, timeout: float) -> None:
-        self._markers = self.source.open_markers(timeout=timeout, idle=self._idle)
-        self.tell.event("reconnect", stream=self._markers.name)
+        markers = self.source.open_markers(timeout=timeout, idle=self._idle)
+        self._take_markers(markers)
+        self.tell.event("reconnect", stream=markers.name)
+
+    def _take_markers(self, markers: Markers) -> None:
+        self._markers = markers
+        self._markers_id = self._record.stream(markers.description)
 
     def _refuse(self, name: str, error: RtfeedbackError, *, told: str) -> str:
         """Say why a stream is refused, once, and let some time go by."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import ceil
 
 import numpy as np
 
@@ -14,8 +15,9 @@ from rtfeedback.online.timeline import GAP, Piece, Timeline
 from rtfeedback.online.trclock import CountedVolumes, Happening, TRClock, Volume
 from rtfeedback.ring import RingBuffer
 from rtfeedback.signals import Bool, Chunk, Float32, Int64, Marker, Window
-from rtfeedback.windows import Due, WindowSpec
+from rtfeedback.windows import NEAREST, Due, WindowSpec
 
+FAR = 10**9  # samples: none is due
 NEW_TR = 1e-3  # of the TR: what repeats with the volumes does so by another period
 
 
@@ -60,15 +62,16 @@ class Line:
         self.timeline = Timeline(chain.spec.sfreq, gap)
         self.ring = RingBuffer(chain.spec.n_features, spec.n_times(self.rate))
         self.plausibility = plausibility
-        self._rule = ArtefactRule(chain.spec, spec)
+        self._masked = ArtefactRule(chain.spec, spec).follow()
         self._last_stamp: float | None = None
+        self._wanted: int | None = None  # to be counted anew
         self.hears = False
         self.blamed: tuple[str, ...] = ()
         self._begin = _Beginning(np.inf)
 
     def mark(self, marker: Marker) -> Volume | None:
         """Take a marker; return the volume that it begins, if it does."""
-        tr = self.volumes.tr
+        tr, self._wanted = self.volumes.tr, None
         volume = self.schedule.mark(marker)
         if self.plausibility and abs(self.volumes.tr / tr - 1) > NEW_TR:
             self.plausibility.follow(self.volumes.tr)
@@ -87,6 +90,23 @@ class Line:
         self.chain = chain
         self.timeline.break_here()
 
+    def wanted(self) -> int:
+        """Return how many samples are missing to the next window that is known of, 1 at least.
+
+        A guess by the stamps, so that small chunks need not be looked at one by one.
+        """
+        if self._wanted is None:
+            self._wanted = self._missing()
+        return self._wanted
+
+    def _missing(self) -> int:
+        if self._last_stamp is None:
+            return 1
+        ahead = self.schedule.next_end - NEAREST / self.rate - self._last_stamp
+        newest = self._begin.samples - 1
+        reached = newest + max(1, ceil(min(ahead * self.chain.spec.sfreq, FAR)))
+        return self.chain.next_output(reached) - newest
+
     def push(self, chunk: Chunk) -> Iterator[Window]:
         """Yield each window that falls due in a chunk, in order.
 
@@ -104,11 +124,13 @@ class Line:
             self._last_stamp = float(piece.stamps[-1])
             self.schedule.reach(self._last_stamp)
             yield from self._advance(piece, chunk.received)
+        self._wanted = None
 
     def _begin_segment(self, piece: Piece) -> list[Due]:
         """Begin a segment, and return what the one before could not answer."""
         self.chain.reset()
         self.ring.clear()
+        self._masked.clear()
         start = float(piece.stamps[0])
         self._begin = _Beginning(start)
         if self.plausibility:
@@ -137,6 +159,7 @@ class Line:
         unsettled = int(np.searchsorted(index, self.chain.warm_up))
         if unsettled < len(index):
             self.ring.push(features[unsettled:])
+            self._masked.push(features[unsettled:])
 
     def _window(self, due: Due, piece: Piece, at: int, there: bool, received: float) -> Window:
         reason = self._reason(due, piece.segment, there)
@@ -164,8 +187,7 @@ class Line:
             return self.plausibility.doubt.reason
         if due.volume is not None and not self.volumes.settled:
             return "tr_unknown"
-        window = self.ring.window()
-        self.blamed = self._rule.names(window)
+        self.blamed = self._masked.names()
         return "artefact" if self.blamed else "ok"
 
     def _why_not_there(self, due: Due, segment: int, there: bool) -> str:

@@ -24,11 +24,12 @@ from rtfeedback.online.inlets import (
     LSLStream,
     VisibleStream,
 )
-from rtfeedback.online.outlets import EEGOutlet, MarkerOutlet
+from rtfeedback.online.outlets import EEGOutlet, FeedbackOutlet, MarkerOutlet
 from rtfeedback.online.source import Idle, StreamLost
 
 __all__ = [
     "EEGOutlet",
+    "FeedbackOutlet",
     "LSLMarkers",
     "LSLSource",
     "LSLStream",

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
+from rtfeedback.online.description import compose, compose_markers
 from rtfeedback.online.source import Idle, StreamOver
 from rtfeedback.signals import Chunk, Float64, Marker, StreamInfo
 
@@ -119,13 +120,12 @@ class MemorySource:
 class MemoryStream:
     """The open stream of a `MemorySource`."""
 
-    description = ""
-
     def __init__(self, source: MemorySource) -> None:
         self.info, self.notes = source.info, source.notes
+        self.description = compose(source.info)
         self._source = source
 
-    def pull(self, timeout: float) -> Chunk | None:
+    def pull(self, timeout: float, wanted: int = 1) -> Chunk | None:
         """Return the next chunk, at once.
 
         Raises
@@ -145,7 +145,7 @@ class MemoryMarkers:
     """The open markers of a `MemorySource`, each before the chunk that holds its sample."""
 
     def __init__(self, source: MemorySource, name: str) -> None:
-        self.name = name
+        self.name, self.description = name, compose_markers(name)
         self._source, self._told = source, 0
 
     def pull(self) -> list[Marker]:

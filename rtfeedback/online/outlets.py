@@ -1,14 +1,18 @@
-"""LSL streams of our own: EEG with a stamp for every sample, and markers."""
+"""LSL streams of our own: EEG with a stamp for every sample, markers, and feedback."""
 
 from __future__ import annotations
 
+import math
 import uuid
+from collections.abc import Mapping, Sequence
 
 import pylsl
 
-from rtfeedback.signals import Float32, Float64, StreamInfo
+from rtfeedback.signals import Feedback, Float32, Float64, StreamInfo
 
 _BUFFER = 360  # s of samples kept for a consumer that lags; older ones are dropped
+FEEDBACK_FIELDS = ("value", "valid", "seq", "volume", "target_time", "lsl_time", "sample")
+ROI_FIELDS = (("z", "sd of the training"), ("raw", ""), ("sd", "sd of the training"))
 
 
 class EEGOutlet:
@@ -80,6 +84,53 @@ class MarkerOutlet:
     def push(self, label: str, stamp: float) -> None:
         """Send one marker; its stamp is in seconds on the LSL clock."""
         self._outlet.push_sample([label], stamp)
+
+    def close(self) -> None:
+        """End the stream."""
+        self._outlet = None
+
+
+class FeedbackOutlet:
+    """The feedback of a run as an LSL stream, for a recorder beside the EEG.
+
+    One sample a message, of float64 and without a rate, stamped when it was published:
+    what is null there is NaN here. `seq` leads to the whole message.
+
+    Parameters
+    ----------
+    name : str
+    rois : sequence of str
+    about : mapping of str
+        What its description says besides, such as session and run.
+    """
+
+    def __init__(self, name: str, rois: Sequence[str], about: Mapping[str, str]) -> None:
+        channels = [(field, "") for field in FEEDBACK_FIELDS]
+        channels += [(f"{roi}.{what}", unit) for roi in rois for what, unit in ROI_FIELDS]
+        stated = pylsl.StreamInfo(
+            name, "Feedback", len(channels), 0, "double64", uuid.uuid4().hex
+        )
+        description = stated.desc()
+        description.append_child_value("manufacturer", "rtfeedback")
+        for key, value in about.items():
+            description.append_child_value(key, value)
+        listed = description.append_child("channels")
+        for label, unit in channels:
+            channel = listed.append_child("channel")
+            channel.append_child_value("label", label)
+            channel.append_child_value("type", "Feedback")
+            channel.append_child_value("unit", unit)
+        self._outlet = pylsl.StreamOutlet(stated)
+
+    def push(self, feedback: Feedback) -> None:
+        """Send a message's numbers, if anyone receives them."""
+        if not self._outlet.have_consumers():
+            return
+        told = [getattr(feedback, field) for field in FEEDBACK_FIELDS]
+        for roi in feedback.rois.values():
+            told += [getattr(roi, what) for what, _ in ROI_FIELDS]
+        numbers = [math.nan if number is None else float(number) for number in told]
+        self._outlet.push_sample(numbers, feedback.publish_time)
 
     def close(self) -> None:
         """End the stream."""

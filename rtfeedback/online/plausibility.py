@@ -191,25 +191,26 @@ class _Sent:
 
     def __init__(self, n_channels: int, second: int) -> None:
         self._second = second  # in samples
+        self._n_channels = n_channels
+        n_words = (n_channels + 1) // 2
         rng = np.random.default_rng(0)
-        self._weights = rng.integers(1, 2**64, n_channels, dtype=np.uint64) | np.uint64(1)
+        self._weights = rng.integers(1, 2**64, n_words, dtype=np.uint64) | np.uint64(1)
         self.begin()
 
     def begin(self) -> None:
         self._hashes = np.empty(0, np.uint64)  # of the last 4 s
         self._new: list[NDArray[np.uint64]] = []
         self._last: Float32 | None = None  # the newest sample, shape (1, n_channels)
-        self._moved: Bool = np.zeros(len(self._weights), np.bool_)  # within the second
+        self._moved: Bool = np.zeros(self._n_channels, np.bool_)  # within the second
 
     def push(self, samples: Float32) -> None:
         if not len(samples):
             return
-        samples = np.ascontiguousarray(samples, np.float32)
         before = samples[:1] if self._last is None else self._last
-        self._moved |= (np.diff(samples, axis=0, prepend=before) != 0).any(axis=0)
+        if not self._moved.all():
+            self._moved |= (samples != before).any(axis=0)
         self._last = samples[-1:].copy()
-        bits = samples.view(np.uint32).astype(np.uint64)
-        self._new.append((bits * self._weights).sum(axis=1, dtype=np.uint64))
+        self._new.append(np.einsum("tw,w->t", _words(samples), self._weights))
 
     def judge(self) -> str:
         """Return what is wrong with the second that ends here, in words, if anything is."""
@@ -237,3 +238,10 @@ class _Sent:
             if np.array_equal(hashes[-n:], hashes[-n - lag : -lag]):
                 return int(lag)
         return None
+
+
+def _words(samples: Float32) -> NDArray[np.uint64]:
+    """Return the bits of each sample, two channels a word, shape (n_times, n_words)."""
+    if samples.shape[1] % 2:
+        samples = np.pad(samples, ((0, 0), (0, 1)))
+    return np.ascontiguousarray(samples, np.float32).view(np.uint64)

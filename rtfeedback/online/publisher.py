@@ -10,6 +10,7 @@ from typing import Any
 import zmq
 
 from rtfeedback.errors import PublishError
+from rtfeedback.online.encoding import encode
 
 PATIENCE = 3.0  # s that a taken port is tried: its last owner may be closing
 LINGER = 1000  # ms for what is under way when the run ends
@@ -41,14 +42,20 @@ class Publisher:
         except PublishError:
             self._context.destroy(linger=0)
             raise
+        self._asking = zmq.Poller()
+        self._asking.register(self._rep, zmq.POLLIN)
 
-    def send(self, topic: str, message: dict[str, Any]) -> None:
-        """Publish a message; it never blocks, whoever listens."""
-        self._pub.send_multipart([topic.encode(), encode(message)])
+    def send(self, topic: str, encoded: bytes) -> None:
+        """Publish a message, as it is encoded; it never blocks, whoever listens."""
+        self._pub.send_multipart([topic.encode(), encoded])
+
+    def wait(self, seconds: float) -> None:
+        """Wait, but not longer than until a command is sent."""
+        self._asking.poll(int(1000 * seconds))
 
     def asked(self) -> dict[str, Any] | None:
         """Return a command that was sent, or None; each has to be answered."""
-        if not self._rep.poll(0):
+        if not self._rep.get(zmq.EVENTS) & zmq.POLLIN:
             return None
         try:
             request = json.loads(b"".join(self._rep.recv_multipart()))
@@ -81,11 +88,6 @@ class Publisher:
                         " a run takes that port and the next one",
                     ) from error
                 time.sleep(0.05)
-
-
-def encode(message: dict[str, Any]) -> bytes:
-    """Return a message as UTF-8 JSON, in which NaN cannot be."""
-    return json.dumps(message, allow_nan=False, separators=(",", ":")).encode()
 
 
 def _parse(endpoint: str) -> tuple[str, int]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from math import ceil
+from math import ceil, inf
 
 import numpy as np
 
 from rtfeedback.online.trclock import CountedVolumes, Happening, TRClock, Volume
 from rtfeedback.signals import Float64, Marker
-from rtfeedback.windows import Due, WindowSpec, due_of_marker, reached
+from rtfeedback.windows import NEAREST, Due, WindowSpec, due_of_marker, reached
 
 # A due window, the place of its newest sample in a block of outputs, and whether that
 # sample really is the nearest: the nearest may never have come, or have gone by.
@@ -121,6 +121,19 @@ class Schedule:
                 self._hops += 1
         self._due.sort(key=lambda due: due.end)
 
+    @property
+    def next_end(self) -> float:
+        """Return when the next window that is known of ends, by the stamps; or never."""
+        ends = [due.end for due in self._due]
+        if self.hop:
+            ends.append(self._first_stamp + (self._hops + 1) * self.hop)
+        elif isinstance(self.volumes, TRClock) and self.volumes.stopped:
+            ends.append(self._pause)
+        volume = self.volumes.next_volume()
+        if volume is not None:
+            ends.append(self._due_of(volume).end)
+        return min(ends, default=inf)
+
     def take(self, before: float, stamps: Float64) -> list[Found]:
         """Take the windows that end in a block, with their newest sample's place in it.
 
@@ -132,6 +145,8 @@ class Schedule:
             Stamp of the last output before the block: its time has gone by.
         stamps : float64, shape (n_times,)
         """
+        if not self._due or self._due[0].end - NEAREST / self.rate > stamps[-1]:
+            return []  # as nearly always: `newest_samples` would find none
         ends = np.array([due.end for due in self._due])
         known = np.concatenate([[before], stamps])
         newest, nearest = reached(known, ends, self.rate)

@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import json
-import platform
 import re
 import shutil
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
-from importlib.metadata import version
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
+
+import torch
 
 from rtfeedback.errors import OutputError
-
-PACKAGES = ("rtfeedback", "numpy", "scipy", "torch", "pylsl", "pyzmq")
+from rtfeedback.online.recorder import Recorder
+from rtfeedback.provenance import machine, versions
 
 
 class SessionFolder:
-    """`sub-XX/ses-YY/run-ZZ` below a folder, with messages, log, config and checkpoint.
+    """`sub-XX/ses-YY/run-ZZ` below a folder: all that a run received and published.
 
-    Once a line cannot be written, the run goes on without its record and says so on
-    every `status` message: the subject's feedback is worth more than the log of it.
+    `NAME.xdf` holds EEG and markers as received, `messages.jsonl` what was published,
+    `run.log` the log, `run.json` the locked settings, `checkpoint` a copy of that.
 
     Parameters
     ----------
@@ -31,6 +31,11 @@ class SessionFolder:
     subject, session : str
     run : str or None
         The next free number where it is None.
+
+    Attributes
+    ----------
+    record : Recorder
+        Writes while the run goes on.
 
     Raises
     ------
@@ -43,14 +48,9 @@ class SessionFolder:
         self.session = f"sub-{subject}_ses-{session}"
         self.run = run or _next_run(visit)
         self.path = visit / f"run-{self.run}"
-        self.lost = False
         try:
             self.path.mkdir(parents=True)
-            self._messages = (self.path / "messages.jsonl").open("w", encoding="utf-8")
-            # A name out of a stream may hold what no encoding takes.
-            self._log = (self.path / "run.log").open(
-                "w", encoding="utf-8", errors="backslashreplace"
-            )
+            self.record = Recorder(self.path, f"{self.session}_run-{self.run}")
         except FileExistsError as error:
             raise OutputError(
                 f"{self.path} is there already", do="Name another run, or leave it unnamed"
@@ -58,17 +58,13 @@ class SessionFolder:
         except OSError as error:
             raise _unwritable(self.path, error) from error
 
-    def lock(self, options: Mapping[str, Any], checkpoint: Path) -> None:
-        """Write what the run was started with, and a copy of its checkpoint."""
+    def lock(self, options: Mapping[str, Any], checkpoint: Path, device: torch.device) -> None:
+        """Write what the run was started with and on, and a copy of its checkpoint."""
         locked = {
             "options": dict(options),
             "argv": sys.argv[1:],
-            "versions": {name: version(name) for name in PACKAGES},
-            "machine": {
-                "python": platform.python_version(),
-                "system": platform.platform(),
-                "processor": platform.processor() or platform.machine(),
-            },
+            "versions": versions(),
+            "machine": machine(device),
         }
         try:
             text = json.dumps(locked, indent=1, default=str) + "\n"
@@ -77,21 +73,17 @@ class SessionFolder:
         except OSError as error:
             raise _unwritable(self.path, error) from error
 
-    def message(self, topic: str, message: Mapping[str, Any]) -> None:
-        """Append a published message."""
-        self._append(self._messages, json.dumps({"topic": topic, **message}))
+    def message(self, topic: str, encoded: str) -> None:
+        """Append a published message, a JSON object."""
+        self.record.line("messages", f'{{"topic":"{topic}",{encoded[1:]}')
 
     def log(self, line: str) -> None:
         """Append a line to the run's log."""
-        self._append(self._log, line)
+        self.record.line("log", line)
 
     def close(self) -> None:
-        """Close the files."""
-        for file in (self._messages, self._log):
-            try:
-                file.close()
-            except OSError:
-                self.lost = True
+        """Write what is left, and close the files."""
+        self.record.close()
 
     def discard(self) -> None:
         """Remove the folder of a run that was refused before it began."""
@@ -99,15 +91,6 @@ class SessionFolder:
         for parent in self.path.parents[:2]:
             with suppress(OSError):  # other runs are in it
                 parent.rmdir()
-
-    def _append(self, file: IO[str], line: str) -> None:
-        if self.lost:
-            return
-        try:
-            file.write(line + "\n")
-            file.flush()
-        except OSError:
-            self.lost = True
 
 
 def _next_run(visit: Path) -> str:

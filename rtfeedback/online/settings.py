@@ -37,11 +37,14 @@ class StreamConfig(Config):
     """Seconds to wait for the streams at the start."""
     gap: Annotated[float, Field(gt=0)] = GAP
     """Seconds; a larger jump of the stamps is a gap and begins a segment."""
-    stale: Annotated[float, Field(gt=0)] = 0.5
+    stale: Annotated[float, Field(ge=0.2)] = 0.5
     """Seconds without a sample after which feedback is stale, at least; twice the usual
     interval between chunks where that is longer."""
     volume_labels: tuple[str, ...] = VOLUME_LABELS
     """Markers that begin a volume."""
+    outlet: str = "rtfeedback"
+    """Name of the LSL stream that offers the feedback as numbers, for LabRecorder; `""`:
+    none."""
 
 
 class RunConfig(Config):

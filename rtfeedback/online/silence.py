@@ -43,7 +43,9 @@ class Silence:
         self._pauses.clear()
 
     def hear(self, now: float) -> None:
-        """Take note that EEG came."""
+        """Take note that EEG came; once is enough."""
+        if self.heard is not None and now <= self.heard:
+            return
         if not self._new and now - self._since < PAUSE:
             self._pauses.append(now - self._since)
         self._since = self.heard = now
@@ -59,16 +61,15 @@ class Silence:
             Whether the stream has ended, so that there is nothing to wait for.
         """
         if not self.stale:
-            if not gone and now - self._since <= self._patience():
+            if not gone and now - self._since <= self.after:
+                return False
+            if not gone and now - self._since <= 2 * self._usual():
                 return False
             self.stale, self._next = True, now
         if now < self._next:
             return False
         self._next = next_tick(self._next, self.period, now)
         return True
-
-    def _patience(self) -> float:
-        return max(self.after, 2 * self._usual())
 
     def _usual(self) -> float:
         """Return the pause that half of the time goes by in pauses of at least.

@@ -40,14 +40,14 @@ class Stream(Protocol):
 
     @property
     def description(self) -> str:
-        """All that the stream says of itself, as XML where it is LSL's."""
+        """All that the stream says of itself, as LSL's XML; see `description.parse`."""
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What was done to read it, each a sentence to be logged."""
 
-    def pull(self, timeout: float) -> Chunk | None:
-        """Wait up to `timeout` seconds for samples, and return those there are.
+    def pull(self, timeout: float, wanted: int = 1) -> Chunk | None:
+        """Wait up to `timeout` seconds for `wanted` samples, and return those there are.
 
         Every column comes as received, auxiliary channels too. It returns within
         `timeout` whatever became of the stream.
@@ -70,6 +70,10 @@ class Markers(Protocol):
     @property
     def name(self) -> str:
         """What messages call it."""
+
+    @property
+    def description(self) -> str:
+        """All that the stream says of itself, as LSL's XML."""
 
     def pull(self) -> list[Marker]:
         """Return the markers that have come, without waiting.

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from rtfeedback.online.course import Course
 from rtfeedback.online.inputs import Inputs
 from rtfeedback.online.line import Line
-from rtfeedback.online.plausibility import Plausibility
 from rtfeedback.online.trclock import TRClock
 
 
-def stream_facts(line: Line | None, plausibility: Plausibility) -> dict[str, Any]:
+def stream_facts(course: Course) -> dict[str, Any]:
     """Return what became of the EEG; of a run without a line, that nothing did."""
+    line, plausibility = course.line, course.plausibility
     timeline = line.timeline if line else None
     return {
         "samples_received": timeline.received if timeline else 0,

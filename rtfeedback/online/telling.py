@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
+from math import inf
 from typing import Any
 
 from rtfeedback.online import lsl
+from rtfeedback.online.encoding import FeedbackEncoder, encode
+from rtfeedback.online.outlets import FeedbackOutlet
 from rtfeedback.online.publisher import Publisher
 from rtfeedback.online.session import SessionFolder
 from rtfeedback.signals import SCHEMA, Feedback
+
+KEEP = 0.25  # s between two times that what was told and received goes to the disk
 
 
 class Telling:
@@ -20,35 +26,43 @@ class Telling:
     ----------
     publisher : Publisher
     folder : SessionFolder
+    rois : sequence of str
+        In the order of every feedback message.
+    outlet : FeedbackOutlet, optional
+        Where feedback is offered over LSL as well.
 
     Attributes
     ----------
-    last : dict or None
-        The last feedback message.
+    last : Feedback or None
+        The last that was published.
     """
 
-    def __init__(self, publisher: Publisher, folder: SessionFolder) -> None:
-        self._publisher, self._folder = publisher, folder
-        self.last: dict[str, Any] | None = None
+    def __init__(
+        self,
+        publisher: Publisher,
+        folder: SessionFolder,
+        rois: Sequence[str],
+        outlet: FeedbackOutlet | None = None,
+    ) -> None:
+        self._publisher, self._folder, self._outlet = publisher, folder, outlet
+        self._encode = FeedbackEncoder(rois)
+        self.last: Feedback | None = None
+        self._unrecorded, self._kept = "", -inf
 
     def feedback(self, feedback: Feedback) -> None:
         """Publish a feedback message."""
-        self.last = feedback.message()
-        self._send("feedback", self.last)
-        value = "null" if feedback.value is None else f"{feedback.value:.3f}"
-        self.log(
-            f"seq={feedback.seq} volume={feedback.volume} value={value}"
-            f" reason={feedback.reason} age_ms={feedback.age_ms or 0:.1f}"
-            f" infer_ms={feedback.infer_ms or 0:.1f}"
-        )
+        self._send("feedback", self._encode(feedback))
+        self.last = feedback
+        if self._outlet:
+            self._outlet.push(feedback)
 
     def status(self, facts: dict[str, Any]) -> None:
         """Publish a heartbeat."""
-        self._send("status", self.message(facts))
+        self._send("status", encode(self.message(facts)))
 
     def event(self, kind: str, **facts: Any) -> None:
         """Publish that something happened."""
-        self._send("event", self.message({"event": kind, **facts}))
+        self._send("event", encode(self.message({"event": kind, **facts})))
         told = (f"{name}={json.dumps(fact)}" for name, fact in facts.items())
         self.log(" ".join([f"event={kind}", *told]))
 
@@ -72,6 +86,23 @@ class Telling:
             print(line, file=sys.stderr, flush=True)  # noqa: T201
         self.log(line)
 
-    def _send(self, topic: str, message: dict[str, Any]) -> None:
-        self._publisher.send(topic, message)
-        self._folder.message(topic, message)
+    def keep(self, now: float) -> None:
+        """Hand over what is to be written, several times a second; tell once if it cannot be.
+
+        Parameters
+        ----------
+        now : float
+            Monotonic clock.
+        """
+        if now < self._kept + KEEP:
+            return
+        self._kept, record = now, self._folder.record
+        record.flush()
+        if record.lost and not self._unrecorded:
+            self._unrecorded = record.lost
+            self.event("recording_lost", reason=record.lost)
+            self.say(f"RECORDING LOST, the run goes on: {record.lost}")
+
+    def _send(self, topic: str, encoded: bytes) -> None:
+        self._publisher.send(topic, encoded)
+        self._folder.message(topic, encoded.decode())

@@ -1,7 +1,7 @@
 """Volumes by number and onset, out of the scanner's markers or counted on the stream.
 
-The TR is what the markers show. What the checkpoint says is believed until four
-intervals agree, and kept to its last digit where they confirm it.
+The TR is what the markers show: two intervals confirm the one that is expected, which then
+holds to its last digit, and four that agree show another. Until then it is not settled.
 """
 
 from __future__ import annotations
@@ -55,7 +55,8 @@ class TRClock:
 
     A marker that repeats a volume is dropped; a volume without one is inserted where the
     next would be, twice in a row at most; markers per slice are thinned to volumes. One
-    from a TR or more before the last says that the clock was set back: it is the next.
+    from a TR or more before the last is old and late, and dropped. Where the EEG's stamps
+    went back by as much, the clock was set back, and it is the next volume's.
 
     Parameters
     ----------
@@ -307,14 +308,18 @@ class CountedVolumes:
         self._first = 0.0
         self._next = 0
 
+    def next_volume(self) -> Volume:
+        """Return the volume that begins next."""
+        return Volume(self._next, self._first + self._next * self.tr)
+
     def begin(self, stamp: float) -> None:
         """Put the onset of the next volume, at first volume 0, at a stamp."""
         self._first = stamp - self._next * self.tr
 
     def reach(self, stamp: float) -> Iterator[Volume]:
         """Yield each further volume that begins up to a stamp."""
-        while (onset := self._first + self._next * self.tr) <= stamp:
-            yield Volume(self._next, onset)
+        while (volume := self.next_volume()).onset <= stamp:
+            yield volume
             self._next += 1
 
 

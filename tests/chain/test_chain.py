@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from itertools import cycle
 from typing import Any
@@ -229,6 +230,40 @@ def test_once_warm_it_has_forgotten_what_it_started_from(
     assert np.abs(a - b).max() < (0.1 if power else 0.02 * 1e-6 * 100)
 
 
+# --- what of a stream is used ---------------------------------------------------------
+
+
+def test_a_sample_is_usable_if_the_channels_that_are_used_are_numbers() -> None:
+    names = ("x", *NAMES[::-1], "y")
+    info = replace(info_of(channels=names), kinds=("misc", *["eeg"] * len(NAMES), "misc"))
+    samples = eeg(6, len(names))
+    samples[1, 0] = samples[2, -1] = np.nan  # of no channel of the model
+    samples[3, 4], samples[5, 1] = np.nan, np.inf
+    chain = Chain(spec_of(reference="recorded"), info)
+    assert chain.usable(samples).tolist() == [True, True, True, False, True, False]
+    assert chain.usable(samples[:3]).tolist() == [True] * 3
+    assert chain.usable(samples[:0]).shape == (0,)
+    np.testing.assert_array_equal(chain.recorded(samples), samples[:, 1:-1][:, ::-1])
+
+
+def test_a_stream_of_the_models_channels_alone_is_used_as_it_is() -> None:
+    chain, samples = chain_of(spec_of()), eeg(6)
+    assert chain.recorded(samples) is samples
+    samples[2, 7] = np.nan
+    assert chain.usable(samples).tolist() == [True, True, False, True, True, True]
+
+
+@both_outputs
+@pytest.mark.parametrize("sfreq", [*RATES, 1024.0])
+def test_which_sample_gives_the_next_output_is_known_ahead(
+    sfreq: float, power: BandPowerConfig | None
+) -> None:
+    chain = chain_of(spec_of(sfreq, band_power=power))
+    _, index = chain.push(eeg(round(4 * sfreq)))
+    for at in (0, 1, 7, int(index[0]), int(index[0]) + 1, *index[-4:-1] + 1, int(index[-1])):
+        assert chain.next_output(int(at)) == index[np.searchsorted(index, at)]
+
+
 # --- what it costs --------------------------------------------------------------------
 
 
@@ -258,6 +293,8 @@ def carried(thing: object) -> int:
     """Return the size of all arrays that an object and its parts hold, in bytes."""
     if isinstance(thing, np.ndarray):
         return thing.nbytes
+    if isinstance(thing, list):
+        return sum(carried(part) for part in thing)
     parts = list(vars(thing).values()) if type(thing).__module__.startswith("rtf") else []
     return sum(carried(part) for part in parts if not isinstance(part, ChainSpec))
 

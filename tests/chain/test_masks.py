@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import cycle
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,11 +12,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from scipy import signal
 
-from rtfeedback.chain import Chain, ChainSpec
+from offline.fit_artefacts import fit_artefacts
+from offline.injection import inject
+from offline.recordings import read_recording
+from rtfeedback.chain import Chain, ChainConfig, ChainSpec
+from rtfeedback.chain.criteria import field
+from rtfeedback.chain.front import Front
 from rtfeedback.chain.limits import ArtefactLimits
 from rtfeedback.chain.spec import BandPowerConfig
-from rtfeedback.signals import Bool, Float32
+from rtfeedback.signals import Bool, Float32, Float64, Int64
 from tests.chain.streams import (
     NAMES,
     TOKENS,
@@ -40,9 +48,12 @@ def limits(**given: float) -> ArtefactLimits:
 
 
 def masked_spec(
-    power: BandPowerConfig | None = None, sfreq: float = SFREQ, **given: float
+    power: BandPowerConfig | None = None,
+    sfreq: float = SFREQ,
+    max_rate: float = 125.0,
+    **given: float,
 ) -> ChainSpec:
-    spec = spec_of(sfreq, band_power=power, reference="recorded")
+    spec = spec_of(sfreq, band_power=power, reference="recorded", max_rate=max_rate)
     return spec.model_copy(update={"artefacts": limits(**given)})
 
 
@@ -129,6 +140,101 @@ def test_what_is_not_masked_is_what_it_was(power: BandPowerConfig | None) -> Non
     plain, _ = chain_of(spec.model_copy(update={"artefacts": None})).push(samples)
     kept = ~np.isnan(x)
     np.testing.assert_array_equal(x[kept], plain[kept])
+
+
+# --- the criteria, without the bounds that save most of the work --------------------------
+
+
+def plainly_bad(spec: ChainSpec, samples: Float32) -> Bool:
+    """Return which samples are bad by the criteria's own words, (n_times, n_channels)."""
+    front = Front(spec, info_of(spec.sfreq, spec.channels))(samples)
+    allowed = spec.artefacts
+    assert allowed
+    bad = np.abs(front.filtered) > allowed.amplitude
+    bad |= (field(front.filtered, np.array(allowed.amplitude)) > allowed.field)[:, None]
+    lag = round(0.005 * spec.sfreq)
+    before = np.concatenate([front.broad[:1].repeat(lag, axis=0), front.broad])[: len(bad)]
+    bad |= np.abs(front.broad - before) > allowed.step
+    return bad | plainly_contracted(spec, front.broad) | plainly_flat(spec, front.recorded)
+
+
+def plainly_contracted(spec: ChainSpec, broad: Float64) -> Bool:
+    assert spec.artefacts
+    above = min(30.0, 0.3 * spec.sfreq)
+    sos = signal.butter(4, above, "highpass", fs=spec.sfreq, output="sos")
+    start = signal.sosfilt_zi(sos)[:, :, None] * broad[0]
+    fast, _ = signal.sosfilt(sos, broad, axis=0, zi=start)
+    keep = np.exp(-1 / (0.1 * spec.sfreq))
+    power, rows = fast[0] ** 2, []
+    for row in fast**2:
+        power = keep * power + (1 - keep) * row
+        rows.append(power)
+    relative = np.array(rows) / np.square(spec.artefacts.muscle)
+    group = (relative > 1).sum(axis=1) >= max(2, 0.05 * broad.shape[1])
+    return np.asarray((relative > 1) | (group[:, None] & (relative > 0.6**2)))
+
+
+def plainly_flat(spec: ChainSpec, recorded: Float64) -> Bool:
+    assert spec.artefacts
+    n, bad = round(0.25 * spec.sfreq), np.zeros(recorded.shape, np.bool_)
+    for end in range(n, len(recorded) + 1, n):  # known at a block's last sample, till the next
+        still = np.ptp(recorded[end - n : end], axis=0) <= spec.artefacts.flat
+        bad[end - 1 : end + n - 1] = still
+    return bad
+
+
+def plainly_masked(spec: ChainSpec, bad: Bool, index: Int64) -> Bool:
+    power = spec.config.band_power
+    span = spec.factor * power.n_fft(spec.sample_rate) if power else round(HOLD * spec.sfreq)
+    return np.array([bad[max(0, i + 1 - span) : i + 1].any(axis=0) for i in index])
+
+
+@pytest.mark.parametrize("sfreq", [160.0, 1000.0])
+@pytest.mark.parametrize("size", [3, 100, 5000])
+@pytest.mark.parametrize(
+    ("power", "alone"), [(TOKENS, None), (None, None), *((None, name) for name in TIGHT)]
+)
+def test_no_bound_saves_work_at_the_price_of_a_mask(
+    power: BandPowerConfig | None, alone: str | None, sfreq: float, size: int
+) -> None:
+    tight = TIGHT if alone is None else {alone: TIGHT[alone]}
+    # Samples come out at the stream's rate, so that one sample more or less shows.
+    spec = masked_spec(power, sfreq, max_rate=125 if power else sfreq, **tight)
+    samples = restless(sfreq, 4)
+    x, index = through(chain_of(spec), cut(samples, cycle([size])))
+    found = np.isnan(x).reshape(len(x), N, -1).any(axis=2)
+    expected = plainly_masked(spec, plainly_bad(spec, samples), index)
+    np.testing.assert_array_equal(found, expected)
+    assert 0 < expected.mean() < 1
+
+
+@pytest.mark.parametrize("times", [1.0, 0.7])
+def test_real_eeg_is_masked_by_the_criteria_alone(shared: Path, times: float) -> None:
+    run = partial(read_recording, shared / "eegmmidb_S001" / "S001R07.edf")
+    info = run().info
+    recipe = ChainSpec(config=ChainConfig(notch=(60,)), channels=info.channels, sfreq=160.0)
+    spec = fit_artefacts(recipe, {"R07": run})
+    assert spec.artefacts
+    tight = {
+        name: tuple(times * value for value in getattr(spec.artefacts, name))
+        for name in ("amplitude", "step", "muscle")
+    }
+    spec = spec.model_copy(update={"artefacts": spec.artefacts.model_copy(update=tight)})
+    samples = run().samples[: 60 * 160]
+    samples[3000:4000], _ = inject(
+        samples[3000:4000], info, "muscle", 2.0, np.random.default_rng(0)
+    )
+    x, index = through(Chain(spec, info), cut(samples, cycle([16])))
+    expected = plainly_masked(spec, plainly_bad(spec, samples), index)
+    np.testing.assert_array_equal(np.isnan(x), expected)
+    assert 0.02 < expected.mean() < 0.98
+
+
+def test_what_is_too_large_for_any_number_is_bad_and_no_error() -> None:
+    samples = quiet(4)
+    samples[500:, 3] = np.float32(3e38)
+    found, index = masked(masked_spec(amplitude=1e-12), samples)
+    assert found[index > 600, 3].all()
 
 
 # --- what is masked -------------------------------------------------------------------

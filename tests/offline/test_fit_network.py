@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,16 @@ def eegnet(**fit: Any) -> TrainConfig:
     )
 
 
+def tcn(**fit: Any) -> TrainConfig:
+    """Return a recipe of a network on tokens that is quickly trained."""
+    return TrainConfig.model_validate(
+        {
+            "model": {"name": "tcn", "length": 4.0, "blocks": 2, "width": 4},
+            "fit": {"epochs": 2, "batch": 16, **fit},
+        }
+    )
+
+
 def trained(store: Store, out: Path, config: TrainConfig) -> Checkpoint:
     train(store, out, config)
     return load_checkpoint(out)
@@ -39,6 +50,27 @@ def test_the_same_seed_gives_the_same_network(store: Store, tmp_path: Path) -> N
     c = trained(store, tmp_path / "c", eegnet().model_copy(update={"seed": 1}))
     assert not torch.equal(weights(a)["spatial.weight"], weights(c)["spatial.weight"])
     assert a.spec.training.notes["epochs"] in (1, 2)
+
+
+def test_a_network_on_tokens_is_trained_and_reads_them(store: Store, tmp_path: Path) -> None:
+    a = trained(store, tmp_path / "a", tcn())
+    assert trained(store, tmp_path / "b", tcn()).hash == a.hash
+    assert a.spec.chain.config.band_power is not None
+    with torch.no_grad():
+        z = a.model(torch.randn(2, a.spec.chain.n_features, 16))
+    assert z.shape == (2, 2)
+    assert not torch.equal(z[0], z[1])
+    scaler = weights(a)["scaler.mean"]
+    assert -14 < scaler.min() < scaler.max() < -9  # log10 of some uV**2
+
+
+@pytest.mark.parametrize(("recipe", "turned"), [(tcn, False), (eegnet, True)])
+def test_samples_are_turned_in_training_and_tokens_never(
+    store: Store, tmp_path: Path, recipe: Callable[..., TrainConfig], turned: bool
+) -> None:
+    a = weights(trained(store, tmp_path / "a", recipe(flip=True)))
+    b = weights(trained(store, tmp_path / "b", recipe(flip=False)))
+    assert all(torch.equal(a[name], b[name]) for name in a) is not turned
 
 
 def test_the_networks_spatial_filters_keep_their_norm(store: Store, tmp_path: Path) -> None:

@@ -294,13 +294,39 @@ def test_xdf_with_jitter_and_a_stall_is_whole(tmp_path: Path) -> None:
     assert len(recording.samples) == 5000
 
 
-def test_xdf_that_ends_inside_a_chunk_is_refused(tmp_path: Path) -> None:
+def test_xdf_that_ends_inside_a_chunk_is_read_up_to_it_and_says_so(tmp_path: Path) -> None:
     xdf = XDF().stream("EEG", "C3", stamps())
     whole = len(xdf.bytes)
+    xdf.stream("EEG", "C4", stamps())
+    for left in (whole + 1, whole + 7, len(xdf.bytes) - 1):
+        recording = read_recording(
+            xdf.write(tmp_path / "a.xdf", cut=len(xdf.bytes) - left),
+        )
+        assert recording.info.channels == ("C3",)  # nothing of the other came to its end
+        assert np.array_equal(recording.samples[:, 0], np.arange(1000, dtype=np.float32))
+        assert any("ends inside a chunk" in note for note in recording.notes)
+    recording = read_recording(xdf.write(tmp_path / "a.xdf", cut=len(xdf.bytes) - whole))
+    assert not any("ends inside a chunk" in note for note in recording.notes)
+
+
+def test_xdf_that_is_damaged_before_its_end_is_refused(tmp_path: Path) -> None:
+    xdf = XDF().stream("EEG", "C3", stamps())
+    whole = len(xdf.bytes)
+    xdf.bytes += b"\x07"
     xdf.stream("ACC", "X", stamps())
-    for cut in (1, 7, len(xdf.bytes) - whole - 1):
-        assert "truncate -s" in refusal(xdf.write(tmp_path / "a.xdf", cut=cut))
-    read_recording(xdf.write(tmp_path / "a.xdf", cut=len(xdf.bytes) - whole))
+    assert f"truncate -s {whole}" in refusal(xdf.write(tmp_path / "a.xdf"))
+
+
+def test_a_stream_that_broke_off_and_came_back_is_refused_with_what_to_do(
+    tmp_path: Path,
+) -> None:
+    xdf = XDF().stream("EEG", "C3", stamps())
+    xdf.n = -1
+    xdf.bytes = xdf.bytes.replace(b"<name>S1", b"<name>S0")
+    xdf.stream("EEG", "C3", stamps(start=100.0))  # S0, too
+    found = refusal(xdf.write(tmp_path / "a.xdf"))
+    assert "2 EEG streams" in found
+    assert "rtfeedback replay" in found
 
 
 def test_samples_that_are_not_finite_are_refused() -> None:

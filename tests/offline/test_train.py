@@ -188,6 +188,8 @@ def test_a_store_that_was_fitted_on_a_held_out_run_is_refused(
         ({"split": {"test": 4}}, "no run for train"),
         ({"model": {"name": "ridge", "length": 0.1}}, "0 samples is too short for 'ridge'"),
         ({"model": {"name": "eegnet", "length": 0.2}}, "25 samples is too short for 'eegnet'"),
+        ({"model": {"name": "tcn", "length": 15.5}}, "62 samples is too short for 'tcn'"),
+        ({"model": {"name": "mean-power"}}, "'mean-power' has nothing to learn"),
     ],
 )
 def test_a_recipe_that_does_not_go_with_the_store_is_refused(

@@ -288,7 +288,7 @@ def test_sigterm_ends_a_run_with_everything_on_disk(
             outlet.push(recording.samples, clock() + np.arange(len(recording.samples)) / RATE)
             messages = tmp_path / "sub-01" / "ses-01" / "run-01" / "messages.jsonl"
             deadline = time.monotonic() + WAIT
-            while '"samples_received": 3000' not in messages.read_text():
+            while '"samples_received":3000' not in messages.read_text():
                 assert time.monotonic() < deadline
             os.kill(process.pid, signal.SIGTERM)
             _, said = process.communicate(timeout=WAIT)

@@ -63,6 +63,7 @@ class Slow:
     def __init__(self, predictor: Predictor, meanwhile: Callable[[], object]) -> None:
         self._predictor, self._meanwhile = predictor, meanwhile
         self.checkpoint, self.spec = predictor.checkpoint, predictor.spec
+        self.device = predictor.device
         self.calls = 0
 
     def warm_up(self) -> None:

@@ -45,11 +45,11 @@ def test_a_frozen_stream_is_told_at_once_and_then_every_hop_or_tr(
 
 
 def test_a_stream_in_long_chunks_is_not_stale_between_them(lab: Start) -> None:
-    one = lab(tr=60.0, stream={"stale": 0.15})
+    one = lab(tr=60.0, stream={"stale": 0.2})
     outlet, then, told = one.connect(), clock(), []
-    for due in time.monotonic() + 0.3 * np.arange(8):
+    for due in time.monotonic() + 0.4 * np.arange(8):
         one.until(lambda due=due: time.monotonic() > due)  # type: ignore[misc]
-        then = one.feed(outlet, noise(0.3), then, chunk=75)
+        then = one.feed(outlet, noise(0.4), then, chunk=100)
         told.append(len(one.of("feedback", reason="stale")))
     assert 1 <= told[1] <= 2  # how long its pauses are shows only then
     assert told[-1] == told[4]

@@ -256,7 +256,7 @@ class Endless:
     def __init__(self) -> None:
         self.info = stream_info()
 
-    def pull(self, timeout: float) -> Chunk | None:
+    def pull(self, timeout: float, wanted: int = 1) -> Chunk | None:
         return Chunk(noise(1.0), np.arange(250) / RATE, 0.0)
 
     def close(self) -> None: ...
@@ -269,7 +269,7 @@ class Ending(Endless):
         super().__init__()
         self.left = seconds
 
-    def pull(self, timeout: float) -> Chunk | None:
+    def pull(self, timeout: float, wanted: int = 1) -> Chunk | None:
         self.left -= 1
         if self.left < 0:
             raise StreamLost("The stream 'EEG' has ended", do="Restart it")
@@ -279,7 +279,7 @@ class Ending(Endless):
 class Beats:
     """Markers, one whenever they are asked for."""
 
-    name = "beats"
+    name, description = "beats", ""
 
     def pull(self) -> list[Marker]:
         return [Marker(0.0, "R128")]

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from math import inf, nan, nextafter, pi
 
 import numpy as np
@@ -9,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rtfeedback.online.encoding import FeedbackEncoder, encode
 from rtfeedback.online.feedback import FeedbackMaker
-from rtfeedback.online.publisher import encode
 from rtfeedback.predictor import LARGEST_Z, plausible
-from rtfeedback.signals import SCHEMA, Feedback, Prediction, ROIPrediction, Window
+from rtfeedback.signals import SCHEMA, Feedback, Float32, Prediction, ROIPrediction, Window
 
 ROIS = ("motor", "visual")
 PERIOD = 2.0
@@ -26,18 +28,16 @@ class Clocks:
     def __init__(self) -> None:
         self.now = NOW
 
-    def monotonic(self) -> float:
-        return self.now
-
     def lsl(self) -> float:
         return self.now + 98765.4321
 
+    def age_ms(self, received: float) -> float:
+        return 1000 * (self.now - received)
+
 
 @pytest.fixture
-def clocks(monkeypatch: pytest.MonkeyPatch) -> Clocks:
-    clocks = Clocks()
-    monkeypatch.setattr(time, "monotonic", clocks.monotonic)
-    return clocks
+def clocks() -> Clocks:
+    return Clocks()
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def make(clocks: Clocks) -> FeedbackMaker:
         rois=ROIS,
         flags=("environment_assumed",),
         period=PERIOD,
-        clock=clocks.lsl,
+        clock=clocks,
     )
 
 
@@ -75,6 +75,10 @@ def predicted(z: float = 0.5, raw: float = 1.25, sd: float | None = None) -> Pre
     }
 
 
+def giving(prediction: Prediction) -> Callable[[Float32], Prediction]:
+    return lambda window: prediction
+
+
 def assert_says_nothing(feedback: Feedback, reason: str) -> None:
     """Assert that nothing in a message can be taken for a prediction."""
     assert (feedback.valid, feedback.value, feedback.reason) == (False, None, reason)
@@ -82,21 +86,24 @@ def assert_says_nothing(feedback: Feedback, reason: str) -> None:
 
 
 def test_a_valid_window_says_its_prediction_and_where_it_is_from(make: FeedbackMaker) -> None:
-    told = make.of_window(window_of(), predicted(), 3.5)
+    told = make.of_window(window_of(), giving(predicted()))
     assert (told.valid, told.reason, told.value) == (True, "ok", 0.5)
     assert told.rois == predicted()
     assert (told.schema, told.session, told.run, told.checkpoint) == (SCHEMA, "01", "02", "abc")
     assert (told.volume, told.target_time, told.due_time) == (7, 103.0, 98.0)
     assert (told.lsl_time, told.segment, told.sample) == (98.0001, 1, 24500)
-    assert (told.flags, told.block, told.infer_ms) == (("environment_assumed",), None, 3.5)
+    assert (told.flags, told.block) == (("environment_assumed",), None)
+    assert told.infer_ms is not None
+    assert told.infer_ms >= 0
 
 
 @pytest.mark.parametrize("reason", INVALID)
-@pytest.mark.parametrize("prediction", [None, predicted()])
 def test_an_invalid_window_has_no_value_and_no_number_in_any_roi(
-    make: FeedbackMaker, reason: str, prediction: Prediction | None
+    make: FeedbackMaker, reason: str
 ) -> None:
-    told = make.of_window(window_of(reason), prediction, None)
+    asked: list[Float32] = []
+    told = make.of_window(window_of(reason), lambda x: asked.append(x) or predicted())  # type: ignore[func-returns-value]
+    assert asked == []
     assert_says_nothing(told, reason)
     assert (told.volume, told.sample, told.segment) == (7, 24500, 1)
 
@@ -106,10 +113,10 @@ def test_an_invalid_window_has_no_value_and_no_number_in_any_roi(
 def test_a_prediction_that_is_not_finite_is_not_valid(
     make: FeedbackMaker, bad: float, where: str
 ) -> None:
-    told = make.of_window(window_of(), predicted(**{where: bad}), 3.5)
+    told = make.of_window(window_of(), giving(predicted(**{where: bad})))
     assert_says_nothing(told, "not_finite")
     other = {**predicted(), "visual": ROIPrediction(raw=bad, z=0.0)}
-    assert_says_nothing(make.of_window(window_of(), other, 3.5), "not_finite")
+    assert_says_nothing(make.of_window(window_of(), giving(other)), "not_finite")
 
 
 @pytest.mark.parametrize(
@@ -119,7 +126,7 @@ def test_a_window_told_more_than_a_period_after_its_eeg_came_is_late(
     make: FeedbackMaker, clocks: Clocks, age: float, late: bool
 ) -> None:
     clocks.now = NOW + age
-    told = make.of_window(window_of(), predicted(), 3.5)
+    told = make.of_window(window_of(), giving(predicted()))
     assert told.age_ms == pytest.approx(1000 * age)
     if late:
         assert_says_nothing(told, "late")
@@ -127,28 +134,49 @@ def test_a_window_told_more_than_a_period_after_its_eeg_came_is_late(
         assert (told.valid, told.value) == (True, 0.5)
 
 
+def test_what_is_late_already_is_not_predicted(make: FeedbackMaker, clocks: Clocks) -> None:
+    clocks.now = NOW + PERIOD + 0.001
+    asked: list[Float32] = []
+    told = make.of_window(window_of(), lambda x: asked.append(x) or predicted())  # type: ignore[func-returns-value]
+    assert_says_nothing(told, "late")
+    assert (asked, told.infer_ms) == ([], None)
+
+
+@pytest.mark.parametrize("z", [0.5, nan, LARGEST_Z + 1])
+def test_what_was_predicted_too_late_is_late_whatever_it_is(
+    make: FeedbackMaker, clocks: Clocks, z: float
+) -> None:
+    """A replay knows the age, and need not know when in the prediction it was reached."""
+
+    def slowly(window: Float32) -> Prediction:
+        clocks.now += PERIOD + 0.001
+        return predicted(z=z)
+
+    assert_says_nothing(make.of_window(window_of(), slowly), "late")
+
+
 def test_an_invalid_window_keeps_its_reason_however_old(
     make: FeedbackMaker, clocks: Clocks
 ) -> None:
     clocks.now += 100
-    assert_says_nothing(make.of_window(window_of("gap"), None, None), "gap")
+    assert_says_nothing(make.of_window(window_of("gap"), giving(predicted())), "gap")
 
 
 def test_the_wall_clock_has_no_say(
     make: FeedbackMaker, clocks: Clocks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(time, "time", lambda: 0.0)
-    told = make.of_window(window_of(), predicted(), None)
+    told = make.of_window(window_of(), giving(predicted()))
     assert told.valid
     assert told.publish_time == clocks.lsl()
 
 
 def test_the_value_is_the_first_roi_of_the_checkpoint(make: FeedbackMaker) -> None:
-    assert make.of_window(window_of(), predicted(z=-2.25), None).value == -2.25
+    assert make.of_window(window_of(), giving(predicted(z=-2.25))).value == -2.25
 
 
 def test_a_hop_is_told_without_a_volume(make: FeedbackMaker) -> None:
-    told = make.of_window(window_of(volume=None), predicted(), None)
+    told = make.of_window(window_of(volume=None), giving(predicted()))
     assert (told.volume, told.valid) == (None, True)
 
 
@@ -181,16 +209,16 @@ def test_messages_are_numbered_from_0_without_holes(kinds: list[str]) -> None:
         rois=ROIS,
         flags=(),
         period=1e9,
-        clock=lambda: 0.0,
+        clock=Clocks(),
     )
     told = []
     for kind in kinds:
         if kind == "stale":
             told.append(make.stale(None, 0.0))
         elif kind == "nan":
-            told.append(make.of_window(window_of(), predicted(z=nan), 1.0))
+            told.append(make.of_window(window_of(), giving(predicted(z=nan))))
         else:
-            told.append(make.of_window(window_of(kind), predicted(), 1.0))
+            told.append(make.of_window(window_of(kind), giving(predicted())))
     assert [feedback.seq for feedback in told] == [*range(len(kinds))]
     assert make.seq == len(kinds)
     for feedback in told:
@@ -205,11 +233,39 @@ def test_messages_are_numbered_from_0_without_holes(kinds: list[str]) -> None:
 def test_numbers_go_through_json_without_a_bit_changed(
     make: FeedbackMaker, number: float
 ) -> None:
-    told = make.of_window(window_of(), predicted(z=number, raw=-number), number)
+    told = make.of_window(window_of(), giving(predicted(z=number, raw=-number)))
     back = json.loads(encode(told.message()))
-    assert back["value"] == back["rois"]["motor"]["z"] == back["infer_ms"] == number
+    assert back["value"] == back["rois"]["motor"]["z"] == number
+    assert back["infer_ms"] == told.infer_ms
     assert back["rois"]["motor"] == {"raw": -number, "z": number, "sd": None}
     assert (back["publish_time"], back["lsl_time"]) == (told.publish_time, told.lsl_time)
+
+
+@pytest.mark.parametrize("prediction", [predicted(), predicted(sd=0.3), predicted(z=1e-300)])
+def test_feedback_is_encoded_as_any_json_would_be(
+    make: FeedbackMaker, prediction: Prediction
+) -> None:
+    encoder = FeedbackEncoder(ROIS)
+    for told in (make.of_window(window_of(), giving(prediction)), make.stale(None, NOW)):
+        assert encoder(told) == encode(told.message())
+
+
+def test_a_region_may_be_called_anything(clocks: Clocks) -> None:
+    names = ('100 %s "M1"', "Größe\n\\", "%")
+    make = FeedbackMaker(
+        session="01", run="01", checkpoint="", rois=names, flags=("a", "b"), period=1,
+        clock=clocks,
+    )  # fmt: skip
+    told = make.of_window(window_of(), giving(dict.fromkeys(names, ROIPrediction(1.5, 0.1))))
+    assert FeedbackEncoder(names)(told) == encode(told.message())
+
+
+@pytest.mark.parametrize("bad", [nan, inf, -inf])
+def test_no_nan_can_be_encoded_as_feedback(make: FeedbackMaker, bad: float) -> None:
+    told = make.of_window(window_of(), giving(predicted()))
+    for wrong in (replace(told, rois=predicted(raw=bad)), replace(told, lsl_time=bad)):
+        with pytest.raises(ValueError, match="JSON"):
+            FeedbackEncoder(ROIS)(wrong)
 
 
 @pytest.mark.parametrize("bad", [nan, inf, -inf])
@@ -219,7 +275,7 @@ def test_no_nan_can_be_published(bad: float) -> None:
 
 
 def test_a_message_has_every_field_and_plain_types(make: FeedbackMaker) -> None:
-    for told in (make.of_window(window_of(), predicted(), 1.0), make.stale(None, NOW)):
+    for told in (make.of_window(window_of(), giving(predicted())), make.stale(None, NOW)):
         message = told.message()
         assert json.loads(encode(message)) == {**message, "flags": list(told.flags)}
         assert set(message) == set(Feedback.__dataclass_fields__)

@@ -17,6 +17,7 @@ import pytest
 
 from rtfeedback.errors import StreamError
 from rtfeedback.online import inlets, lsl, receipt
+from rtfeedback.online.description import parse
 from rtfeedback.online.lsl import (
     EEGOutlet,
     LSLMarkers,
@@ -475,4 +476,4 @@ def test_a_control_character_in_a_label_is_told() -> None:
 @pytest.mark.parametrize("xml", ["", "<info>", "<info><name>&</name></info>", "EEG"])
 def test_broken_xml_is_a_stream_error(xml: str) -> None:
     with pytest.raises(StreamError, match="cannot be read"):
-        inlets._parse(xml)
+        parse(xml)

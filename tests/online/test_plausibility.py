@@ -194,6 +194,17 @@ def test_what_hangs_is_found_whatever_the_chunks() -> None:
         assert told[0] == told[1] == told[2]
 
 
+@pytest.mark.parametrize("channel", range(len(CHANNELS)))
+def test_no_buffer_is_sent_again_while_one_channel_goes_on(channel: int) -> None:
+    eeg = hung("0.25", 5.0)
+    eeg[:, channel] = noise(len(eeg) / RATE)[:, channel]
+    line = line_of(spec_of())
+    assert feed(line, eeg)[-1] == "ok"
+    line = line_of(spec_of())
+    feed(line, eeg[: round(17 * RATE)])
+    assert doubt_of(line) is None
+
+
 def test_most_channels_standing_still_is_no_eeg_and_one_is_an_electrode() -> None:
     eeg = noise(20)
     eeg[:, 0] = 7.0

@@ -12,7 +12,8 @@ import zmq
 
 from rtfeedback.errors import PublishError
 from rtfeedback.online import publisher
-from rtfeedback.online.publisher import Publisher, encode
+from rtfeedback.online.encoding import encode
+from rtfeedback.online.publisher import Publisher
 
 WAIT = 10.0  # s that anything may take before a test fails
 
@@ -41,7 +42,7 @@ def until_received(one: Publisher, subscriber: Any, message: dict[str, Any]) -> 
     deadline = time.monotonic() + WAIT
     while not subscriber.poll(10):
         assert time.monotonic() < deadline
-        one.send("status", message)
+        one.send("status", encode(message))
     frames: list[bytes] = subscriber.recv_multipart()
     return frames
 
@@ -73,8 +74,8 @@ def test_what_is_no_number_is_never_sent(published: Publisher, number: float) ->
         subscriber.connect(published.endpoint)
         until_received(published, subscriber, {})
         with pytest.raises(ValueError, match="not JSON compliant"):
-            published.send("feedback", {"rois": {"motor": {"z": number}}})
-        published.send("event", {})
+            encode({"rois": {"motor": {"z": number}}})
+        published.send("event", encode({}))
         while (topic := subscriber.recv_multipart()[0]) == b"status":
             pass
         assert topic == b"event"

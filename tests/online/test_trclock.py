@@ -79,6 +79,17 @@ def test_a_clock_that_is_set_back_loses_no_volume() -> None:
     assert clock.push(Marker(START - 8.0, "R128")) == (2, START - 8.0)
 
 
+@pytest.mark.parametrize("eeg", [-9.9, 0.1])
+def test_an_old_marker_is_a_volume_only_where_the_eegs_clock_went_back_too(eeg: float) -> None:
+    clock = TRClock(2.0)
+    clock.push(Marker(START, "R128"))
+    clock.reach(START + eeg)
+    went_back = eeg < -2.0
+    told = clock.push(Marker(START - 10.0, "R128"))
+    assert told == ((1, START - 10.0) if went_back else None)
+    assert [each.kind for each in clock.happened] == ([] if went_back else ["late_marker"])
+
+
 def test_a_marker_a_little_before_the_last_is_the_same_volume() -> None:
     clock = TRClock(2.0)
     clock.push(Marker(START, "R128"))

@@ -1,0 +1,170 @@
+"""The course of a run: EEG and markers in, feedback and events out; live or replayed.
+
+It has no socket, no stream and no clock of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from math import isfinite
+from typing import Any, Protocol
+
+from rtfeedback.chain import Chain
+from rtfeedback.online.feedback import Clock, FeedbackMaker
+from rtfeedback.online.line import Line
+from rtfeedback.online.plausibility import Plausibility
+from rtfeedback.online.settings import RunConfig, RunOptions
+from rtfeedback.online.trclock import CountedVolumes, TRClock
+from rtfeedback.predictor import Predictor
+from rtfeedback.signals import Chunk, Feedback, Marker, StreamInfo, Window
+
+
+class Tell(Protocol):
+    """Who is told what comes of a run."""
+
+    def feedback(self, feedback: Feedback) -> None:
+        """Take a feedback message."""
+
+    def event(self, kind: str, **facts: Any) -> None:
+        """Take something that happened."""
+
+
+class Course:
+    """What is told of what is heard, in its order.
+
+    Parameters
+    ----------
+    predictor : Predictor
+    options : RunOptions
+    config : RunConfig
+    tell : Tell
+    clock : Clock
+    flags : sequence of str
+        What limits the worth of the whole run; see `settings.run_flags`.
+    session, run : str
+        As every message names them.
+
+    Attributes
+    ----------
+    line : Line or None
+        None before EEG was opened.
+    period : float
+        Seconds after which a message is late, and in which silence is told: hop, else TR.
+    """
+
+    def __init__(
+        self,
+        predictor: Predictor,
+        options: RunOptions,
+        config: RunConfig,
+        *,
+        tell: Tell,
+        clock: Clock,
+        flags: Sequence[str],
+        session: str,
+        run: str,
+    ) -> None:
+        spec = predictor.spec
+        self.predictor, self.options, self.config, self._tell = predictor, options, config, tell
+        self.tr = options.tr or spec.tr
+        self.plausibility = Plausibility(spec, self.tr)
+        self.line: Line | None = None
+        self.make = FeedbackMaker(
+            session=session,
+            run=run,
+            checkpoint=predictor.checkpoint.hash,
+            rois=[target.name for target in spec.targets],
+            flags=flags,
+            period=options.hop or self.tr,
+            clock=clock,
+        )
+        self._last: Window | None = None
+        self._doubted: str | None = None
+
+    @property
+    def period(self) -> float:
+        """Return hop, else TR, in seconds."""
+        return self.make.period
+
+    def make_chain(self, info: StreamInfo) -> Chain:
+        """Return the chain for a stream.
+
+        Raises
+        ------
+        ChannelError
+            If the stream is not what the checkpoint needs.
+        """
+        return Chain(self.predictor.spec.chain, info, tap=self.plausibility.tap)
+
+    def open(self, chain: Chain) -> None:
+        """Go on with a stream, by its chain: the first, or one in place of one that ended."""
+        if self.line is not None:
+            self.line.reconnect(chain)
+            return
+        labels = self.config.stream.volume_labels
+        self.line = Line(
+            chain,
+            self.predictor.spec.window,
+            TRClock(self.tr, labels) if self.options.markers else CountedVolumes(self.tr),
+            hop=self.options.hop,
+            gap=self.config.stream.gap,
+            plausibility=self.plausibility,
+        )
+
+    def mark(self, marker: Marker) -> None:
+        """Take a marker."""
+        assert self.line is not None
+        if not isfinite(marker.stamp):  # a sender's error, which is no time
+            self._tell.event("stray", onset=None, off=None)
+            return
+        volume = self.line.mark(marker)
+        if volume is not None:
+            self._tell.event("volume", volume=volume.number, onset=volume.onset)
+        self._tell_happenings()
+
+    def push(self, chunk: Chunk) -> Iterator[Window]:
+        """Take EEG, and tell what falls due in it.
+
+        Yields
+        ------
+        Window
+            Each that is due, just before it is answered.
+        """
+        assert self.line is not None
+        for window in self.line.push(chunk):
+            yield window
+            self._tell_happenings()
+            self._last = window
+            self._tell.feedback(self.make.of_window(window, self.predictor))
+        self._tell_happenings()
+
+    def stale(self, reason: str, received: float | None) -> None:
+        """Tell that no EEG comes; see `FeedbackMaker.stale`."""
+        self._tell.feedback(self.make.stale(self._last, received, reason))
+
+    def _tell_happenings(self) -> None:
+        """Say what became of the streams, before any feedback that it bears on."""
+        assert self.line is not None
+        self._tell_gap(self.line)
+        self._tell_doubt()
+        for happening in self.line.happenings():
+            self._tell.event(happening.kind, **happening.facts)
+            if happening.kind == "tr" and not self.options.hop:
+                self.make.period = self.line.volumes.tr
+
+    def _tell_gap(self, line: Line) -> None:
+        """Say that a segment began, before anything that comes from it."""
+        for began in line.timeline.begun:
+            if began.segment or began.lost:
+                self._tell.event("gap", **began._asdict())
+        line.timeline.begun.clear()
+
+    def _tell_doubt(self) -> None:
+        doubt = self.plausibility.doubt
+        if (doubt and doubt.reason) == self._doubted:
+            return
+        self._doubted = doubt.reason if doubt else None
+        if doubt:
+            self._tell.event("implausible", reason=doubt.reason, found=doubt.found, do=doubt.do)
+        else:
+            self._tell.event("plausible")

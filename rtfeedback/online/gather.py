@@ -1,0 +1,120 @@
+"""Samples gathered until there are enough of them to be worth a look."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+
+import numpy as np
+
+from rtfeedback.online.source import Stream, StreamLost
+from rtfeedback.signals import Chunk
+
+LAST = 0.05  # s of samples that are left for the moment at which a window falls due
+SPLIT = 4  # times that, at least, for which it is worth a look of its own before
+SOONER = 0.01  # s before samples are expected, at which they are waited for
+LOOKS = 8  # at how many chunks the rate is seen at which samples come
+FASTER = 1.2  # times faster than they last came, samples may be sent
+
+
+class Gathering:
+    """Hold back small chunks, which cost as much as large ones, while nothing is due.
+
+    What is left to be done at the moment when a window falls due is kept small, too.
+
+    Parameters
+    ----------
+    stream : Stream
+    hold : float
+        Seconds that samples are held back, at most.
+
+    Attributes
+    ----------
+    heard : float or None
+        Monotonic clock at which samples last came.
+    """
+
+    def __init__(self, stream: Stream, hold: float) -> None:
+        self.stream, self._hold = stream, hold
+        self._most = max(1, round(hold * stream.info.sfreq))
+        self._last = max(1, round(LAST * stream.info.sfreq))
+        self._held: list[Chunk] = []
+        self._n = 0
+        self._since = 0.0
+        self.heard: float | None = None
+        self._lost: StreamLost | None = None
+        self._came: deque[tuple[float, int]] = deque(maxlen=LOOKS)  # when, how many samples
+
+    def pause(self, wanted: int) -> float:
+        """Return the seconds for which nothing has to be pulled; see `pull`.
+
+        While a thread waits in liblsl each chunk of the sender wakes it, for nothing.
+        """
+        if self.heard is None or self._lost is not None or len(self._came) < LOOKS:
+            return 0.0
+        missing = self._enough(wanted) - self._n
+        return self.heard + missing / (FASTER * self._rate()) - SOONER - time.monotonic()
+
+    def pull(self, timeout: float, wanted: int) -> Chunk | None:
+        """Return what has come, once it is enough or the first of it has waited.
+
+        Parameters
+        ----------
+        timeout : float
+            Seconds to wait for samples.
+        wanted : int
+            Samples that are missing to the next window.
+
+        Raises
+        ------
+        StreamLost
+            The stream has ended, and what it had sent was returned before.
+        """
+        if self._lost is not None:
+            raise self._lost
+        enough = self._enough(wanted)
+        try:
+            chunk = self.stream.pull(timeout, max(1, enough - self._n))
+        except StreamLost as error:
+            if not self._n:
+                raise
+            self._lost = error
+            return self._release()
+        now = time.monotonic()
+        if chunk is not None:
+            self._since = self._since if self._n else now
+            self.heard = now
+            self._held.append(chunk)
+            self._n += len(chunk.stamps)
+        waited = self._n and now - self._since >= self._hold
+        return self._release() if self._n >= enough or waited else None
+
+    def rest(self) -> Chunk | None:
+        """Return what is held back, if anything is."""
+        return self._release() if self._n else None
+
+    def _enough(self, wanted: int) -> int:
+        """Return how many samples are worth a look."""
+        if wanted < SPLIT * self._last:
+            return wanted
+        return min(wanted - self._last, self._most)
+
+    def _rate(self) -> float:
+        """Return how many samples came in a second of late; a recording may be played fast."""
+        (first, _), (last, _) = self._came[0], self._came[-1]
+        n = sum(n for _, n in list(self._came)[1:])
+        return max(self.stream.info.sfreq, n / max(last - first, 1e-9))
+
+    def _release(self) -> Chunk:
+        """Return all that is held as one chunk, received when the newest of it was."""
+        self._came.append((self.heard or 0.0, self._n))
+        held, self._held, self._n = self._held, [], 0
+        if len(held) == 1:
+            return held[0]
+        wires = [chunk.wire for chunk in held if chunk.wire is not None]
+        return Chunk(
+            np.concatenate([chunk.samples for chunk in held]),
+            np.concatenate([chunk.stamps for chunk in held]),
+            held[-1].received,
+            np.concatenate(wires) if wires else None,
+        )

@@ -1,0 +1,27 @@
+"""XDF 1.0, the format of LabRecorder, in both directions.
+
+https://github.com/sccn/xdf/wiki/Specifications
+"""
+
+from rtfeedback.xdf.chunks import (
+    Boundary,
+    ClockOffset,
+    FileHeader,
+    Samples,
+    StreamFooter,
+    StreamHeader,
+    XDFChunk,
+)
+from rtfeedback.xdf.reading import read_chunks, whole_length
+
+__all__ = [
+    "Boundary",
+    "ClockOffset",
+    "FileHeader",
+    "Samples",
+    "StreamFooter",
+    "StreamHeader",
+    "XDFChunk",
+    "read_chunks",
+    "whole_length",
+]

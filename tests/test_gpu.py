@@ -1,0 +1,150 @@
+"""A model on a GPU says what it says on a CPU, and the host waits once for each window."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from rtfeedback.checkpoint import CheckpointSpec, load_checkpoint, save_checkpoint
+from rtfeedback.inference import OnCPU, OnCUDA, inference
+from rtfeedback.models import EEGNetConfig, MeanPower, RidgeConfig, TCNConfig
+from rtfeedback.predictor import Predictor
+from rtfeedback.signals import Float32, Prediction
+
+Untrained = Callable[..., tuple[CheckpointSpec, nn.Module]]
+TOLERANCE = 1e-4  # z: sums in another order, in float32
+SHAPE = (6, 2000)
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device"),
+    pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype"),
+]
+
+
+@pytest.fixture(
+    params=[RidgeConfig(), EEGNetConfig(), TCNConfig()], ids=lambda config: config.name
+)
+def folder(request: pytest.FixtureRequest, untrained: Untrained, tmp_path: Path) -> Path:
+    spec, model = untrained(request.param, channels=16)
+    save_checkpoint(tmp_path / "checkpoint", spec, model)
+    return tmp_path / "checkpoint"
+
+
+def windows(shape: tuple[int, int], n: int = 8) -> Float32:
+    return np.random.default_rng(1).normal(0, 1, (n, *shape)).astype(np.float32)
+
+
+def z_of(prediction: Prediction) -> list[float]:
+    return [float(roi.z or 0) for roi in prediction.values()]
+
+
+def mean_power() -> MeanPower:
+    model = MeanPower(SHAPE[0]).eval()
+    model.set(np.full(SHAPE[0], 0.9), np.full(SHAPE[0], 0.5))
+    return model
+
+
+@contextmanager
+def waits_counted() -> Iterator[list[str]]:
+    """Note each time that the host waits on purpose, and refuse any hidden wait."""
+    waits: list[str] = []
+
+    def counted(name: str, wait: Callable[..., None]) -> Callable[..., None]:
+        def call(*args: object) -> None:
+            waits.append(name)
+            torch.cuda.set_sync_debug_mode("default")
+            wait(*args)
+            torch.cuda.set_sync_debug_mode("error")
+
+        return call
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.cuda, "synchronize", counted("device", torch.cuda.synchronize))
+        for kind in (torch.cuda.Stream, torch.cuda.Event):
+            patch.setattr(kind, "synchronize", counted(kind.__name__, kind.synchronize))
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            yield waits
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+
+
+def test_auto_takes_the_gpu_and_captures_the_model(folder: Path) -> None:
+    predict = Predictor.load(folder, "auto")
+    assert predict.device.type == "cuda"
+    assert predict.inference.captured, predict.inference.why_not
+
+
+def test_it_agrees_with_the_cpu(folder: Path) -> None:
+    on_cpu = Predictor(load_checkpoint(folder), "cpu")
+    on_gpu = Predictor(load_checkpoint(folder), "cuda")
+    for window in windows(on_cpu.shape):
+        assert np.allclose(z_of(on_gpu(window)), z_of(on_cpu(window)), rtol=0, atol=TOLERANCE)
+
+
+def test_what_is_masked_is_left_out_as_on_the_cpu(folder: Path) -> None:
+    on_cpu = Predictor(load_checkpoint(folder), "cpu")
+    on_gpu = Predictor(load_checkpoint(folder), "cuda")
+    window = windows(on_cpu.shape, 1)[0]
+    window[1::3, 10:30] = np.nan
+    masked = z_of(on_gpu(window))
+    assert np.isfinite(masked).all()
+    assert np.allclose(masked, z_of(on_cpu(window)), rtol=0, atol=TOLERANCE)
+
+
+def test_a_window_gets_the_same_bits_whatever_came_before_it(folder: Path) -> None:
+    predict = Predictor.load(folder, "cuda")
+    given = windows(predict.shape)
+    first = [z_of(predict(window)) for window in given]
+    predict.warm_up()
+    assert [z_of(predict(window)) for window in given[::-1]][::-1] == first
+    other = Predictor.load(folder, "cuda")
+    assert [z_of(other(window)) for window in given] == first
+    assert len({tuple(each) for each in first}) == len(given)
+
+
+def test_the_host_waits_once_for_each_window(folder: Path) -> None:
+    predict = Predictor.load(folder, "cuda")
+    predict.warm_up()
+    with waits_counted() as waits:
+        for window in windows(predict.shape, 3):
+            predict(window)
+    assert waits == ["Stream"] * 3
+
+
+def test_mean_power_is_captured_too() -> None:
+    on_gpu = inference(mean_power(), SHAPE, torch.device("cuda"))
+    on_cpu = inference(mean_power(), SHAPE, torch.device("cpu"))
+    assert isinstance(on_gpu, OnCUDA)
+    assert isinstance(on_cpu, OnCPU)
+    assert on_gpu.captured, on_gpu.why_not
+    for window in windows(SHAPE):
+        window[2, :50] = np.nan
+        window[4] = np.nan
+        assert np.allclose(on_gpu(window), on_cpu(window), rtol=0, atol=TOLERANCE)
+
+
+class Choosy(nn.Module):
+    """A model that looks at its numbers on the host, which no graph can hold."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean = x.mean(-1)
+        return mean if bool(mean.sum() > 0) else 2 * mean
+
+
+def test_what_cannot_be_captured_runs_all_the_same() -> None:
+    eager = inference(Choosy(), SHAPE, torch.device("cuda"))
+    assert not eager.captured
+    assert eager.why_not
+    on_cpu = inference(Choosy(), SHAPE, torch.device("cpu"))
+    for window in (*windows(SHAPE, 2), -windows(SHAPE, 1)[0]):
+        assert np.allclose(eager(window), on_cpu(window), rtol=0, atol=TOLERANCE)
+    # And what comes after it is captured.
+    assert inference(mean_power(), SHAPE, torch.device("cuda")).captured
