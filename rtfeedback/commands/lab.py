@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 from functools import partial
 from pathlib import Path
@@ -80,6 +81,8 @@ def run(
     daemon = Daemon(Predictor.load(model, device), options, settings, other, startup)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: daemon.stop())
+    gc.collect()
+    gc.freeze()  # what is there by now stays, and need not be looked through while it runs
     daemon.run()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import time
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -158,8 +157,6 @@ class Daemon:
             self.predictor.warm_up()
             self._open()
             self._ready = True
-            gc.collect()
-            gc.freeze()  # what is there now is there to stay, and need not be looked through
             self.tell.say(
                 f"READY session={self.folder.path} publish={self.publisher.endpoint}"
                 f" device={self.predictor.device.type} {self._startup}"

@@ -36,7 +36,6 @@ class FeedbackEncoder:
     """
 
     def __init__(self, rois: Sequence[str]) -> None:
-        self._n_numbers = 3 * len(rois)
         named = (_dumps(name).replace("%", "%%") for name in rois)
         self._rois = ",".join(f'{name}:{{"raw":%s,"z":%s,"sd":%s}}' for name in named)
 
@@ -48,16 +47,10 @@ class FeedbackEncoder:
         ValueError
             It holds a number that is not finite.
         """
-        head: list[str] = []
-        tail: list[str] = []
-        part = head
-        for name, fact in feedback.facts():
-            if name == "rois":
-                part = tail
-            else:
-                part.append(f'"{name}":{_dumps(fact)}')
         numbers = [number for roi in feedback.rois.values() for number in roi]
-        if not isfinite(sum(number for number in numbers if number is not None)):
+        if not isfinite(sum([number for number in numbers if number is not None])):
             raise ValueError("Out of range float values are not JSON compliant")
-        filled = self._rois % tuple(["null" if n is None else repr(n) for n in numbers])
-        return f'{{{",".join(head)},"rois":{{{filled}}},{",".join(tail)}}}'.encode()
+        told = ["null" if number is None else repr(number) for number in numbers]
+        # In no text of a message does this stand: quotes are escaped there.
+        head, tail = _dumps({**dict(feedback.facts()), "rois": None}).split('"rois":null', 1)
+        return f'{head}"rois":{{{self._rois % tuple(told)}}}{tail}'.encode()
