@@ -47,9 +47,9 @@ def parse(description: str) -> tuple[StreamInfo, tuple[str, ...]]:
     return info, names.notes
 
 
-def compose(info: StreamInfo) -> str:
-    """Return the XML of a stream of float32 that has none of its own; `parse` reads it."""
-    root = _root(info.name, "EEG", len(info.channels), info.sfreq, "float32")
+def compose(info: StreamInfo, channel_format: str = "float32") -> str:
+    """Return the XML of a stream that has none of its own; `parse` reads it."""
+    root = _root(info.name, "EEG", len(info.channels), info.sfreq, channel_format)
     SubElement(root, "source_id").text = info.source_id
     description = SubElement(root, "desc")
     channels = SubElement(description, "channels")

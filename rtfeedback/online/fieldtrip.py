@@ -33,6 +33,8 @@ EVENTS = "events"
 # The protocol's numbers for types of samples.
 _TYPES = {1: "uint8", 2: "uint16", 3: "uint32", 5: "int8", 6: "int16", 7: "int32", 8: "int64"}
 _TYPES |= {9: "float32", 10: "float64"}
+# As these they are recorded; the others are float32 to the last bit.
+_FORMATS = {"int32": "int32", "uint32": "double64", "int64": "int64", "float64": "double64"}
 _CHANNELS = 4096  # that a header may state
 _FORM = "fieldtrip://HOST[:PORT][?channels=Fp1,Cz,...&unit=uV&reference=FCz]"
 
@@ -125,6 +127,7 @@ class FieldTripSource:
             int(header.nSamples),
             self._base,
             clock=self.clock,
+            channel_format=_FORMATS.get(_TYPES[header.dataType], "float32"),
             notes=notes,
         )
 

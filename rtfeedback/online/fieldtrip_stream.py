@@ -17,6 +17,7 @@ from rtfeedback.online.fieldtrip_connection import Connection, NotYet
 from rtfeedback.online.receipt import STALL, Receipt
 from rtfeedback.online.source import StreamLost
 from rtfeedback.signals import Chunk, Marker, StreamInfo
+from rtfeedback.xdf.chunks import DTYPES
 
 _PULL = 1.0  # s of samples taken in one pull at most, so that none takes long
 _EVENTS = 100  # events taken in one pull at most
@@ -41,6 +42,8 @@ class FieldTripStream:
         Is told of all that comes.
     clock : callable
         Returns the LSL clock, in seconds.
+    channel_format : str
+        As which its samples are recorded, by LSL's name.
     notes : tuple of str
         What was done to read it.
     """
@@ -53,9 +56,12 @@ class FieldTripStream:
         base: CounterClock,
         *,
         clock: Callable[[], float],
+        channel_format: str,
         notes: tuple[str, ...],
     ) -> None:
-        self.info, self.description, self.notes = info, compose(info), notes
+        self.info, self.notes = info, notes
+        self.description = compose(info, channel_format)
+        self._wide = None if channel_format == "float32" else DTYPES[channel_format]
         self._connection, self._base, self._clock = connection, base, clock
         self._rows = max(1, round(info.sfreq * _PULL))
         self._next = self._newest = n_samples
@@ -88,7 +94,9 @@ class FieldTripStream:
         counters = np.arange(self._next - len(samples), self._next)
         stamps = self._base.stamp(counters)
         with np.errstate(over="ignore"):  # a float64 beyond float32 is infinite
-            return Chunk(np.array(samples, np.float32, order="C"), stamps, received)
+            converted = np.array(samples, np.float32, order="C")
+        wire = None if self._wide is None else np.array(samples, self._wide, order="C")
+        return Chunk(converted, stamps, received, wire)
 
     def close(self) -> None:
         """Leave the stream; a closed one cannot be pulled."""

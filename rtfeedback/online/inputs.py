@@ -111,9 +111,8 @@ class Inputs:
         except StreamLost:
             raise  # the EEG's, while the markers were waited for
         except StreamError as error:
-            self._refused_markers = self._refuse(
-                self.markers_name or "", error, told=self._refused_markers
-            )
+            told, self._refused_markers = self._refused_markers, str(error)
+            self._refuse(self.markers_name or "", self._refused_markers, told=told)
         return None
 
     def pull(self, timeout: float, wanted: int) -> Chunk | None:
@@ -202,7 +201,8 @@ class Inputs:
         except StreamOver:
             raise
         except RtfeedbackError as error:
-            self.refused = self._refuse(self.source.name, error, told=self.refused)
+            told, self.refused = self.refused, str(error)
+            self._refuse(self.source.name, self.refused, told=told)
             return None
         info = stream.info
         self.tell.event("reconnect", stream=info.name, source_id=info.source_id)
@@ -223,16 +223,14 @@ class Inputs:
         self._markers = markers
         self._markers_id = self._record.stream(markers.description)
 
-    def _refuse(self, name: str, error: RtfeedbackError, *, told: str) -> str:
+    def _refuse(self, name: str, reason: str, *, told: str) -> None:
         """Say why a stream is refused, once, and let some time go by."""
-        reason = str(error)
         if reason != told:
             self.tell.event("refused", stream=name, reason=reason)
         again = time.monotonic() + REFUSED
         while time.monotonic() < again:
             time.sleep(PAUSE)
             self._idle()
-        return reason
 
 
 def markers_of(source: Source) -> str:

@@ -119,6 +119,13 @@ def test_samples_of_any_type_arrive_bit_for_bit(serve: Make, dtype: str) -> None
     assert got.flags.c_contiguous
     assert got.tolist() == sent.tolist()
     assert any(dtype in note for note in stream.notes) == (dtype != "float32")
+    recorded = [chunk.samples if chunk.wire is None else chunk.wire for chunk in chunks]
+    assert np.concatenate(recorded).astype(dtype).tolist() == sent.tolist()
+    wide = dtype if dtype in ("int32", "int64") else "float64"
+    assert all(each.dtype in (np.float32, wide) for each in recorded)
+    assert f"<channel_format>{recorded[0].dtype}".replace("float64", "double64") in (
+        stream.description
+    )
 
 
 def test_stamps_are_the_counter_from_an_anchor_on_the_clock(serve: Make) -> None:
