@@ -47,6 +47,8 @@ class Outcome:
     n_latency : int
     lost : int
         Samples pushed that the daemon did not receive, or that it missed.
+    replayed, published : int
+        Messages that are the same when the runs are replayed, and how many there were.
     """
 
     model: str
@@ -58,12 +60,15 @@ class Outcome:
     latency_p99: float
     n_latency: int
     lost: int
+    replayed: int
+    published: int
 
     @property
     def passed(self) -> bool:
-        """Whether every value is identical, at both speeds, and no sample was lost."""
+        """Whether every value is identical, at both speeds and replayed, and none was lost."""
         identical = self.identical == self.compared and self.compared > 0
-        return identical and self.n_latency > 0 and self.lost == 0
+        replayed = self.replayed == self.published
+        return identical and replayed and self.n_latency > 0 and self.lost == 0
 
 
 def run_demo(out: Path, *, eeg: tuple[Path, ...], quick: bool, seed: int) -> bool:
@@ -194,6 +199,8 @@ def outcome(
         latency_p99=float(np.percentile(latencies, 99)) if len(latencies) else float("nan"),
         n_latency=len(latencies),
         lost=abs(n_samples - whole.received) + whole.lost + live.lost,
+        replayed=whole.replayed + live.replayed,
+        published=len(whole.feedback) + len(live.feedback),
     )
 
 
@@ -232,19 +239,21 @@ def _print_outcomes(outcomes: list[Outcome], store: Store) -> None:
             f"{each.latency_p99:.1f}",
             str(each.n_latency),
             str(each.lost),
+            f"{each.replayed} of {each.published}",
         ]
         for each in outcomes
     ]
     headers = [
         *("model", "r offline", "r online", "values identical"),
-        *("latency p50 ms", "p99 ms", "n", "samples lost"),
+        *("latency p50 ms", "p99 ms", "n", "samples lost", "replayed"),
     ]
     table(rows, headers, "The held-out run, offline and through LSL, daemon and ZeroMQ")
     if store.manifest.semi_synthetic:
         print(SEMI_SYNTHETIC)  # noqa: T201
     passed = all(outcome.passed for outcome in outcomes)
     print(  # noqa: T201
-        "Every volume's online value is identical to the offline one, and no sample was lost."
+        "Every volume's online value is identical to the offline one and to its replay, and no"
+        " sample was lost."
         if passed
         else "FAILED: an online value differs from the offline one, or a sample was lost."
     )

@@ -19,6 +19,9 @@ import zmq
 from rtfeedback.client import FeedbackClient
 from rtfeedback.errors import StreamError
 from rtfeedback.online.lsl import session_config
+from rtfeedback.predictor import Predictor
+from rtfeedback.replay.archive import Archive
+from rtfeedback.replay.replay import replay
 
 STILL = 20.0  # s without a further sample after which a rehearsal is given up
 ENDING = 15.0  # s that a process may take to end once it was asked to
@@ -34,11 +37,14 @@ class Rehearsal:
         The `feedback` messages as the client received them, in order.
     received, lost : int
         Samples that the daemon received, and that it knows to be missing.
+    replayed : int
+        Messages that are the same when the run's record is computed again.
     """
 
     feedback: list[dict[str, Any]]
     received: int
     lost: int
+    replayed: int
 
 
 class Lane:
@@ -135,7 +141,14 @@ class Lane:
             feedback=[message for message in messages if message["topic"] == "feedback"],
             received=last["samples_received"],
             lost=last["samples_lost"],
+            replayed=self._replay(),
         )
+
+    def _replay(self) -> int:
+        """Compute the run again; return how many messages are the same."""
+        (session,) = self.folder.glob("sessions/*/*/run-*")
+        archive = Archive(session)
+        return replay(archive, Predictor.load(archive.checkpoint, "cpu")).identical
 
     @contextmanager
     def _process(self, command: str, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:

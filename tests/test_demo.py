@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ def rehearsal(n_volumes: int = 30) -> Rehearsal:
     pairs = dict(zip(VOLUMES, zip(*courses(), strict=True), strict=True))
     feedback = [message(volume, pairs.get(volume)) for volume in range(n_volumes)]
     feedback += [message(None, (0.0, 0.0)), message(None, None)]
-    return Rehearsal(feedback, received=N_SAMPLES, lost=0)
+    return Rehearsal(feedback, received=N_SAMPLES, lost=0, replayed=len(feedback))
 
 
 def judge(whole: Rehearsal | None = None, live: Rehearsal | None = None) -> Outcome:
@@ -64,12 +65,12 @@ def changed(one: Rehearsal, volume: int, *, roi: str, steps: int = 1) -> Rehears
     numbers = feedback[volume]["rois"]["motor"]
     for _ in range(steps):
         numbers[roi] = float(np.nextafter(numbers[roi], np.inf))
-    return Rehearsal(feedback, one.received, one.lost)
+    return replace(one, feedback=feedback, replayed=len(feedback))
 
 
 def without(one: Rehearsal, volume: int) -> Rehearsal:
     feedback = [m for m in one.feedback if m["volume"] != volume]
-    return Rehearsal(feedback, one.received, one.lost)
+    return replace(one, feedback=feedback, replayed=len(feedback))
 
 
 def test_a_demo_whose_values_are_all_identical_passes() -> None:
@@ -109,9 +110,9 @@ def test_a_value_that_is_invalid_on_one_side_only_fails_the_demo() -> None:
 @pytest.mark.parametrize(
     "whole",
     [
-        Rehearsal(rehearsal().feedback, received=N_SAMPLES - 1, lost=0),
-        Rehearsal(rehearsal().feedback, received=N_SAMPLES + 1, lost=0),
-        Rehearsal(rehearsal().feedback, received=N_SAMPLES, lost=1),
+        replace(rehearsal(), received=N_SAMPLES - 1),
+        replace(rehearsal(), received=N_SAMPLES + 1),
+        replace(rehearsal(), lost=1),
     ],
     ids=["not received", "received twice", "known to be missing"],
 )
@@ -121,13 +122,18 @@ def test_a_lost_sample_fails_the_demo(whole: Rehearsal) -> None:
 
 
 def test_a_sample_lost_at_speed_1_fails_the_demo() -> None:
-    live = rehearsal(12)
-    assert not judge(live=Rehearsal(live.feedback, live.received, lost=1)).passed
+    assert not judge(live=replace(rehearsal(12), lost=1)).passed
+
+
+def test_a_message_that_is_another_in_the_replay_fails_the_demo() -> None:
+    whole, live = rehearsal(), rehearsal(12)
+    assert not judge(whole=replace(whole, replayed=whole.replayed - 1)).passed
+    assert not judge(live=replace(live, replayed=live.replayed - 1)).passed
 
 
 def test_a_demo_that_streamed_nothing_fails() -> None:
-    assert not judge(whole=Rehearsal([], 0, 0)).passed
-    assert not judge(live=Rehearsal([], 0, 0)).passed
+    assert not judge(whole=Rehearsal([], 0, 0, 0)).passed
+    assert not judge(live=Rehearsal([], 0, 0, 0)).passed
 
 
 @pytest.mark.slow
@@ -147,3 +153,4 @@ def test_the_quick_demo_passes_in_one_go(tmp_path: Path) -> None:
     assert model["passed"] is True
     assert model["lost"] == 0
     assert model["identical"] == model["compared"] > 20
+    assert model["replayed"] == model["published"] > 20
