@@ -15,7 +15,7 @@ import numpy as np
 from rtfeedback.channels import scale_to_volts
 from rtfeedback.errors import ChannelError, RecordingError, RtfeedbackError
 from rtfeedback.naming import name_channels
-from rtfeedback.signals import Float32, Float64, Marker, StreamInfo
+from rtfeedback.signals import Float32, Float64, Marker, StreamInfo, label_of
 from rtfeedback.xdf import read_chunks, whole_length
 
 # A stream whose rate is further off than this states a wrong one or has lost samples.
@@ -133,7 +133,7 @@ def _describe(
     kept = [i for i, scale in enumerate(scales) if scale is not None]
     info = StreamInfo(
         name=path.stem,
-        sfreq=float(_field(eeg, "nominal_srate") or 0),
+        sfreq=_rate(eeg),
         channels=tuple(names.channels[i] for i in kept),
         kinds=tuple(names.kinds[i] for i in kept),
         units=("microvolts",) * len(kept),
@@ -200,14 +200,18 @@ def _largest_step(stamps: Float64, sfreq: float) -> float:
 
 
 def _markers(streams: list[dict[str, Any]], eeg: dict[str, Any]) -> tuple[Marker, ...]:
-    """Return the string streams' samples, in seconds from the EEG's first stamp."""
+    """Return what has no rate or is text, in seconds from the EEG's first stamp."""
     found = []
     for stream in streams:
-        if _field(stream, "channel_format") == "string":
+        if _field(stream, "channel_format") == "string" or not _rate(stream):
             start = float(eeg["time_stamps"][0]) - _clock_offset(stream, eeg)
             pairs = zip(stream["time_stamps"], stream["time_series"], strict=True)
-            found += [Marker(float(stamp) - start, str(values[0])) for stamp, values in pairs]
+            found += [Marker(float(t) - start, label_of(values[0])) for t, values in pairs]
     return tuple(sorted(found, key=lambda marker: marker.stamp))
+
+
+def _rate(stream: dict[str, Any]) -> float:
+    return float(_field(stream, "nominal_srate") or 0)
 
 
 def _clock_offset(stream: dict[str, Any], eeg: dict[str, Any]) -> float:

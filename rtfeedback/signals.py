@@ -7,7 +7,7 @@ seconds on the LSL clock unless a name says `received`, which is the monotonic c
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -51,10 +51,36 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Marker:
-    """A label and its stamp on the LSL clock, in seconds."""
+    """A label and its stamp on the LSL clock, in seconds.
+
+    Attributes
+    ----------
+    stamp : float
+    label : str
+    wire : tuple, optional
+        All channels as they were on the wire, text or numbers; left out where they are the
+        label alone. Markers that differ in nothing else are equal.
+    """
 
     stamp: float
     label: str
+    wire: tuple[Any, ...] | None = field(default=None, compare=False)
+
+    @classmethod
+    def of(cls, stamp: float, wire: tuple[Any, ...]) -> Marker:
+        """Return the marker that a stream's sample is: its first channel is the label."""
+        return cls(stamp, label_of(wire[0]), wire)
+
+
+def label_of(value: Any) -> str:
+    """Return the label that a value is: text as it is, and each number as another label.
+
+    Numbers are told in as few digits as tell them from every other of their format:
+    7.0 as `7`, a float32 of 0.1 as `0.1`.
+    """
+    if isinstance(value, str):
+        return value
+    return str(int(value)) if float(value).is_integer() else str(value)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from offline.recordings import read_recording
-from rtfeedback.errors import RecordingError
+from rtfeedback.errors import RecordingError, StreamError
+from rtfeedback.online.description import parse
+from rtfeedback.online.offsets import uid_of
 from rtfeedback.xdf import (
     Boundary,
     ClockOffset,
@@ -23,10 +25,11 @@ from rtfeedback.xdf import (
     StreamFooter,
     StreamHeader,
     XDFChunk,
+    count_streams,
     read_chunks,
     whole_length,
 )
-from rtfeedback.xdf.chunks import DTYPES
+from rtfeedback.xdf.chunks import DTYPES, parse_info
 from rtfeedback.xdf.writing import (
     boundary,
     described,
@@ -212,15 +215,18 @@ def test_values_without_their_stamps_are_not_written() -> None:
 
 
 def test_a_description_that_a_file_can_hold_is_kept_to_the_letter() -> None:
-    xml = '<?xml version="1.0"?>\n' + info("float32", 2, 250.0)
-    assert described(3, xml) == StreamHeader(3, xml, 2, "float32", 250.0)
+    for stated in (("float32", 2, 250.0), ("int32", 3, 0.0), ("string", 2, 0.0)):
+        xml = '<?xml version="1.0"?>\n' + info(*stated)
+        assert described(3, xml) == StreamHeader(3, xml, stated[1], stated[0], stated[2])
 
 
 @pytest.mark.parametrize(
     "xml",
     [
         info("string", 1),
-        info("int32", 2),  # numbers as markers: one label a sample
+        info("int32", 3),  # numbers as markers
+        info("string", 3),
+        info("float16", 3, 250.0),
         info("float32", 3, 250.0).replace("<name>float32</name>", "<name>\x01\ud800</name>"),
         info("float32", 3, 250.0).replace("<name>float32</name>", "<name/>"),
         "<info></info>",
@@ -233,13 +239,13 @@ def test_a_description_that_a_file_can_hold_is_kept_to_the_letter() -> None:
 )
 def test_any_description_becomes_one_that_every_reader_takes(tmp_path: Path, xml: str) -> None:
     written = described(1, xml)
-    numeric = written.channel_format == "float32"
-    block = numbers(1, np.ones(1), np.ones((1, 3), np.float32)) if numeric else None
-    parts = [stream_header(written), block or texts(1, [1.0], [["R128"]])]
+    dtype, n = DTYPES.get(written.channel_format), written.n_channels
+    block = numbers(1, np.ones(1), np.ones((1, 3), dtype)) if dtype else None
+    parts = [stream_header(written), block or texts(1, [1.0], [["R128"] * n])]
     path = write(tmp_path / "a.xdf", file_header(), *parts)
     (stream,) = load(path)
     assert stream["info"]["name"][0]
-    assert list(stream["time_series"][0]) == ([1, 1, 1] if numeric else ["R128"])
+    assert list(stream["time_series"][0]) == ([1, 1, 1] if dtype else ["R128"] * n)
     assert chunks(path, StreamHeader) == [written]
 
 
@@ -247,9 +253,29 @@ def test_a_description_keeps_what_else_it_says() -> None:
     strange = described(1, info("float32", 2, 250.0).replace("<name>", "<name>Cap\x01"))
     assert ElementTree.fromstring(strange.xml).findtext("name") == "Cap\ufffdfloat32"
     assert strange.n_channels == 2
-    root = ElementTree.fromstring(described(1, info("int32", 2, kind="Buttons")).xml)
+    unnamed = info("int32", 2, kind="Buttons").replace("<name>int32</name>", "")
+    root = ElementTree.fromstring(described(1, unnamed).xml)
+    assert root.findtext("channel_format") == "int32"
     assert root.findtext("type") == "Buttons"
     assert len(root.findall("desc/channels/channel")) == 2
+
+
+@pytest.mark.parametrize("broken", ["<!DOCTYPE info [<!ENTITY a 'b'>]><info/>", "<info>"])
+def test_what_a_stream_says_is_read_in_one_way_everywhere(broken: str) -> None:
+    with pytest.raises(ValueError, match="XML"):
+        parse_info(broken)
+    with pytest.raises(StreamError, match="cannot be read"):
+        parse(broken)
+    assert uid_of(broken) is None
+    assert uid_of("<info><uid>7</uid></info>") == "7"
+
+
+def test_streams_that_were_begun_and_ended_are_counted(tmp_path: Path) -> None:
+    path, whole = tmp_path / "a.xdf", small_file()
+    assert count_streams(write(path, whole)) == (2, 2)
+    assert count_streams(write(path, whole[:-1])) == (2, 1)
+    assert count_streams(write(path, whole, header(3, info("string", 1)))) == (3, 2)
+    assert count_streams(write(path, file_header())) == (0, 0)
 
 
 # ------------------------------------------------------------------ cut files

@@ -148,14 +148,19 @@ def listen(
 
 def replay(
     session: Annotated[Path, typer.Argument(help="The folder of one run.")],
-    device: Device = "auto",
+    device: Annotated[
+        str | None, typer.Option(help="auto, cpu or cuda; without it the run's own.")
+    ] = None,
     tolerance: Annotated[
         float | None,
-        typer.Option(min=0, help="By which a z may differ; 0, or 1e-3 on another machine."),
+        typer.Option(help="By which a z may differ; 0, or 1e-3 on another machine."),
     ] = None,
 ) -> None:
     """Compute every value that a run published again; exit 1 if one is another."""
-    _check_device(device)
+    if device is not None:
+        _check_device(device)
+    if tolerance is not None and not 0 <= tolerance < float("inf"):
+        raise typer.BadParameter(f"--tolerance takes a number from 0 on, not {tolerance:g}")
     from rtfeedback.replay.report import replay_session
 
     if not replay_session(session, device, tolerance):

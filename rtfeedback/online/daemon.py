@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from math import inf
 from typing import Any
 
+from rtfeedback.errors import OutputError
 from rtfeedback.online import lsl
 from rtfeedback.online.control import Control
 from rtfeedback.online.course import Course
@@ -25,7 +26,6 @@ from rtfeedback.signals import Chunk
 HEARTBEAT = 1.0  # s between status messages, whatever happens
 ASK = 0.1  # s after which it is looked for a question again
 PULL = 0.1  # s that a pull may wait, so that nothing else waits longer
-SHORTEST = 0.005  # s: a shorter pause is none
 
 
 class Stopped(Exception):  # noqa: N818 (an order, not an error)
@@ -106,7 +106,6 @@ class Daemon:
             self.folder.record,
             self._idle,
             markers_name=markers_name,
-            hold=config.stream.stale / 2,  # what is held back is not stale
         )
         self._state = "starting"
         self._stopping, self._end = False, inf
@@ -152,6 +151,8 @@ class Daemon:
         ------
         StreamError, ChannelError
             If a stream does not come, or is not what the checkpoint needs.
+        OutputError
+            At the end, if the run could not be recorded to the end.
         """
         try:
             self.predictor.warm_up()
@@ -159,7 +160,8 @@ class Daemon:
             self._ready = True
             self.tell.say(
                 f"READY session={self.folder.path} publish={self.publisher.endpoint}"
-                f" device={self.predictor.device.type} {self._startup}"
+                f" device={self.predictor.device.type}"
+                f" outlet={self.config.stream.outlet or 'none'} {self._startup}"
             )
             self._end = time.monotonic() + (self.options.duration or inf)
             while True:
@@ -171,6 +173,12 @@ class Daemon:
                 self._answer(rest)
         finally:
             self._close()
+        if lost := self.folder.record.lost:
+            raise OutputError(
+                f"The record of {self.folder.path} is not whole",
+                found=f"{lost}. The feedback itself went on to the end",
+                do="Choose another disk with --out, or free some space",
+            )
 
     # --- streams -------------------------------------------------------------------
 
@@ -208,12 +216,8 @@ class Daemon:
         """Take what has come, unless the run is over."""
         if self._stopping or time.monotonic() > self._end:
             raise Stopped
-        line, chunk = self.course.line, None
-        wanted = line.wanted() if line else 1
-        if (pause := self.inputs.pause(wanted)) > SHORTEST:
-            self.publisher.wait(min(pause, PULL))
-        else:
-            chunk = self.inputs.pull(PULL, wanted)
+        line = self.course.line
+        chunk = self.inputs.pull(PULL, line.wanted() if line else 1)
         pulled = time.monotonic()
         if line is not None:
             for marker in self.inputs.pull_markers():
@@ -268,7 +272,7 @@ class Daemon:
             **stream_facts(self.course),
             **scanner_facts(self.course.line, self.inputs),
             "age_ms": None if heard is None else 1000 * (time.monotonic() - heard),
-            "recording": "lost" if self.folder.record.lost else "ok",
+            "recording": self.tell.recording,
             "flags": list(self.course.make.flags),
             "checkpoint": self.predictor.checkpoint.hash,
         }
@@ -277,7 +281,6 @@ class Daemon:
         self._state = "stopped"
         status = self._status()
         self.tell.status(status)
-        self.publisher.close()
         self.inputs.close()
         if self._outlet:
             self._outlet.close()
@@ -289,3 +292,7 @@ class Daemon:
         self.folder.close()
         if not self._ready:
             self.folder.discard()
+        elif self.folder.record.lost:  # at the very end, perhaps: who listens has to know
+            self.tell.tell_of_record()
+            self.tell.status(self._status())
+        self.publisher.close()

@@ -8,6 +8,7 @@ from xml.etree.ElementTree import Element, SubElement
 from rtfeedback.errors import StreamError
 from rtfeedback.naming import name_channels, refuse_unnamed
 from rtfeedback.signals import StreamInfo
+from rtfeedback.xdf.chunks import parse_info
 
 
 def parse(description: str) -> tuple[StreamInfo, tuple[str, ...]]:
@@ -16,14 +17,15 @@ def parse(description: str) -> tuple[StreamInfo, tuple[str, ...]]:
     Raises
     ------
     StreamError
-        It is no XML, does not name each channel, or names two EEG channels alike.
+        It is no XML or declares a document type, does not name each channel, or names two
+        EEG channels alike.
     """
     try:
-        root = ElementTree.fromstring(description)
-    except ElementTree.ParseError as error:
+        root = parse_info(description)
+    except ValueError as error:
         raise StreamError(
             "What the stream says of itself cannot be read",
-            found=f"Its XML is broken ({error}): {_line(description, error.position[0])}",
+            found=str(error).replace("its", "Its", 1),
             do="Take control characters out of the names and labels in the program that"
             " sends it, and restart that",
         ) from error
@@ -78,11 +80,6 @@ def _root(name: str, kind: str, n_channels: int, sfreq: float, channel_format: s
     SubElement(root, "nominal_srate").text = repr(sfreq)
     SubElement(root, "channel_format").text = channel_format
     return root
-
-
-def _line(text: str, row: int) -> str:
-    """Return a line of a text, counted from 1, so that it can be printed."""
-    return repr("".join(text.split("\n")[row - 1 : row]).strip()[:80])
 
 
 def _below(node: ElementTree.Element, path: str) -> str:

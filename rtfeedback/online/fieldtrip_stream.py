@@ -16,7 +16,7 @@ from rtfeedback.online.fieldtrip_clock import CounterClock
 from rtfeedback.online.fieldtrip_connection import Connection, NotYet
 from rtfeedback.online.receipt import STALL, Receipt
 from rtfeedback.online.source import StreamLost
-from rtfeedback.signals import Chunk, Marker, StreamInfo
+from rtfeedback.signals import Chunk, Marker, StreamInfo, label_of
 from rtfeedback.xdf.chunks import DTYPES
 
 _PULL = 1.0  # s of samples taken in one pull at most, so that none takes long
@@ -229,4 +229,4 @@ def _label(event: Any) -> str:
 def _text(value: Any) -> str:
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace").rstrip("\0")
-    return " ".join(f"{number:g}" for number in np.ravel(value))
+    return " ".join(label_of(number) for number in np.ravel(value))

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 
 import numpy as np
 
 from rtfeedback.online.source import Stream, StreamLost
 from rtfeedback.signals import Chunk
 
+HOLD = 0.25  # s that samples are held back, at most
 LAST = 0.05  # s of samples that are left for the moment at which a window falls due
 SPLIT = 4  # times that, at least, for which it is worth a look of its own before
-SOONER = 0.01  # s before samples are expected, at which they are waited for
-LOOKS = 8  # at how many chunks the rate is seen at which samples come
-FASTER = 1.2  # times faster than they last came, samples may be sent
 
 
 class Gathering:
@@ -25,35 +22,22 @@ class Gathering:
     Parameters
     ----------
     stream : Stream
-    hold : float
-        Seconds that samples are held back, at most.
 
     Attributes
     ----------
     heard : float or None
-        Monotonic clock at which samples last came.
+        Monotonic clock at which samples were last seen to have come.
     """
 
-    def __init__(self, stream: Stream, hold: float) -> None:
-        self.stream, self._hold = stream, hold
-        self._most = max(1, round(hold * stream.info.sfreq))
+    def __init__(self, stream: Stream) -> None:
+        self.stream = stream
+        self._most = max(1, round(HOLD * stream.info.sfreq))
         self._last = max(1, round(LAST * stream.info.sfreq))
         self._held: list[Chunk] = []
         self._n = 0
         self._since = 0.0
         self.heard: float | None = None
         self._lost: StreamLost | None = None
-        self._came: deque[tuple[float, int]] = deque(maxlen=LOOKS)  # when, how many samples
-
-    def pause(self, wanted: int) -> float:
-        """Return the seconds for which nothing has to be pulled; see `pull`.
-
-        While a thread waits in liblsl each chunk of the sender wakes it, for nothing.
-        """
-        if self.heard is None or self._lost is not None or len(self._came) < LOOKS:
-            return 0.0
-        missing = self._enough(wanted) - self._n
-        return self.heard + missing / (FASTER * self._rate()) - SOONER - time.monotonic()
 
     def pull(self, timeout: float, wanted: int) -> Chunk | None:
         """Return what has come, once it is enough or the first of it has waited.
@@ -68,7 +52,7 @@ class Gathering:
         Raises
         ------
         StreamLost
-            The stream has ended, and what it had sent was returned before.
+            The stream has ended, and what was pulled of it was returned before.
         """
         if self._lost is not None:
             raise self._lost
@@ -86,7 +70,7 @@ class Gathering:
             self.heard = now
             self._held.append(chunk)
             self._n += len(chunk.stamps)
-        waited = self._n and now - self._since >= self._hold
+        waited = self._n and now - self._since >= HOLD
         return self._release() if self._n >= enough or waited else None
 
     def rest(self) -> Chunk | None:
@@ -99,15 +83,8 @@ class Gathering:
             return wanted
         return min(wanted - self._last, self._most)
 
-    def _rate(self) -> float:
-        """Return how many samples came in a second of late; a recording may be played fast."""
-        (first, _), (last, _) = self._came[0], self._came[-1]
-        n = sum(n for _, n in list(self._came)[1:])
-        return max(self.stream.info.sfreq, n / max(last - first, 1e-9))
-
     def _release(self) -> Chunk:
         """Return all that is held as one chunk, received when the newest of it was."""
-        self._came.append((self.heard or 0.0, self._n))
         held, self._held, self._n = self._held, [], 0
         if len(held) == 1:
             return held[0]

@@ -27,6 +27,7 @@ ResultT = TypeVar("ResultT")
 
 SLICE = 0.04  # s that liblsl may block between two calls of `idle`
 BUFFER = 360  # s of samples that wait in liblsl; older ones are dropped
+_TAIL = 0.1  # s of a pull: what it had got when a stream ends, liblsl throws away
 _OPENING = 10.0  # s that a stream may take to answer once found
 _PULL = 1.0  # s of samples taken in one pull at most, so that none takes long
 
@@ -96,12 +97,18 @@ class LSLStream:
         StreamLost
             The stream has ended; what then waited in liblsl is gone.
         """
+        wanted = min(wanted, self._most)
         try:
-            samples, stamps = self._pull(timeout, min(wanted, self._most))
+            there = self._inlet.samples_available()
+            samples, stamps = self._pull(timeout, wanted)
         except pylsl.util.LostError as error:
             raise _lost(self.info.name) from error
-        waiting = self._inlet.samples_available() > 0
-        received = self._receipt.date(time.monotonic(), waited=timeout, waiting=waiting)
+        received = self._receipt.date(
+            time.monotonic(),
+            waited=timeout,
+            waiting=len(stamps) >= self._most,
+            lay=there >= wanted or len(stamps) < wanted,
+        )
         if not len(stamps):
             return None
         if samples.dtype == np.float32:
@@ -143,8 +150,8 @@ class LSLMarkers:
             values, stamps = self._inlet.pull_chunk(0.0, as_numpy=True)
         except pylsl.util.LostError as error:
             raise _lost(self.name) from error
-        pairs = zip(stamps.tolist(), values[:, 0].tolist(), strict=True)
-        return [Marker(stamp, _text(value)) for stamp, value in pairs]
+        rows = (tuple(map(_text, row)) for row in values)
+        return [Marker.of(*pair) for pair in zip(stamps.tolist(), rows, strict=True)]
 
     def close(self) -> None:
         """Leave the stream; a closed one cannot be pulled."""
@@ -182,15 +189,15 @@ def _patiently(ask: Callable[[float], ResultT], deadline: float, idle: Idle) -> 
                 raise
 
 
-def _text(value: object) -> str:
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "replace")
-    return f"{value:g}"
+def _text(value: Any) -> Any:
+    """Return what pylsl leaves as bytes as text; a number stays what it is."""
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
 
 
 def _lost(name: str) -> StreamLost:
     return StreamLost(
         f"The stream '{name}' has ended",
-        found="Its sender closed it, crashed or became unreachable",
+        found="Its sender closed it, crashed or became unreachable; of what it sent in its"
+        f" last {_TAIL:g} s some may be missing",
         do="Restart it; a run waits for it",
     )

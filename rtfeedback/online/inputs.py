@@ -34,8 +34,6 @@ class Inputs:
         Called while something is waited for.
     markers_name : str or None
         What messages call the marker stream; None where the run has none.
-    hold : float
-        Seconds that EEG may be held back while nothing is due.
 
     Attributes
     ----------
@@ -52,9 +50,7 @@ class Inputs:
         idle: Idle,
         *,
         markers_name: str | None,
-        hold: float,
     ) -> None:
-        self._hold = hold
         self.source, self.markers_name, self.tell = source, markers_name, tell
         self._make_chain, self._idle, self._record = make_chain, idle, record
         self._stream: Gathering | None = None
@@ -142,10 +138,6 @@ class Inputs:
         """Return the EEG that has come and was held back, if there is any."""
         return self._stream.rest() if self._stream else None
 
-    def pause(self, wanted: int) -> float:
-        """Return the seconds for which no EEG has to be pulled; see `Gathering.pause`."""
-        return self._stream.pause(wanted) if self._stream else 0.0
-
     def record(self, chunk: Chunk) -> None:
         """Record EEG: just before it is used, so that the order of the file is that of use."""
         samples = chunk.samples if chunk.wire is None else chunk.wire
@@ -164,8 +156,8 @@ class Inputs:
             self._markers = None
             return []
         if markers:
-            stamps, labels = zip(*((m.stamp, m.label) for m in markers), strict=True)
-            self._record.markers(self._markers_id, stamps, labels)
+            rows = [marker.wire or (marker.label,) for marker in markers]
+            self._record.markers(self._markers_id, [m.stamp for m in markers], rows)
         return markers
 
     def close(self) -> None:
@@ -185,7 +177,7 @@ class Inputs:
             stream.close()
             raise
         info = stream.info
-        self._stream, self.refused = Gathering(stream, self._hold), ""
+        self._stream, self.refused = Gathering(stream), ""
         self._stream_id = self._record.stream(stream.description)
         self.tell.log(f"stream={info.name} sfreq={info.sfreq:g} channels={len(info.channels)}")
         for note in (*stream.notes, *chain.notes):

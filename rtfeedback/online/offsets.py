@@ -5,11 +5,12 @@ from __future__ import annotations
 import ctypes
 import time
 from dataclasses import dataclass
-from xml.etree import ElementTree
 
 import pylsl
 import pylsl.util
 from pylsl.lib import lib
+
+from rtfeedback.xdf.chunks import parse_info
 
 PATIENCE = 2.0  # s that the stream's host may take to answer
 
@@ -77,6 +78,6 @@ def measure_offset(description: str, timeout: float = PATIENCE) -> ClockOffset |
 def uid_of(description: str) -> str | None:
     """Return the identity of an LSL stream out of its XML, or None where it is none."""
     try:
-        return ElementTree.fromstring(description).findtext("uid") or None
-    except ElementTree.ParseError:
+        return parse_info(description).findtext("uid") or None
+    except ValueError:
         return None

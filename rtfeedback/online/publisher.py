@@ -42,16 +42,10 @@ class Publisher:
         except PublishError:
             self._context.destroy(linger=0)
             raise
-        self._asking = zmq.Poller()
-        self._asking.register(self._rep, zmq.POLLIN)
 
     def send(self, topic: str, encoded: bytes) -> None:
         """Publish a message, as it is encoded; it never blocks, whoever listens."""
         self._pub.send_multipart([topic.encode(), encoded])
-
-    def wait(self, seconds: float) -> None:
-        """Wait, but not longer than until a command is sent."""
-        self._asking.poll(int(1000 * seconds))
 
     def asked(self) -> dict[str, Any] | None:
         """Return a command that was sent, or None; each has to be answered."""

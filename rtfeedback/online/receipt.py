@@ -24,7 +24,7 @@ class Receipt:
         self._waiting = False
         self._settles = opened
 
-    def date(self, now: float, *, waited: float, waiting: bool) -> float:
+    def date(self, now: float, *, waited: float, waiting: bool, lay: bool = False) -> float:
         """Return when the samples of a pull that ended just now were received.
 
         To be called after each pull, one without samples too.
@@ -37,10 +37,12 @@ class Receipt:
             Seconds that the pull was allowed to wait for samples.
         waiting : bool
             Whether the pull left samples behind, or may have done.
+        lay : bool
+            Whether they lay there, or may have done, when it was looked for them.
         """
         if now - self._pulled > waited + STALL:
             self._waiting, self._settles = True, now + SETTLE
-        received = self._emptied if self._waiting else now
+        received = self._emptied if self._waiting or lay else now
         self._pulled = now
         self._waiting = waiting or (self._waiting and now < self._settles)
         if not self._waiting:

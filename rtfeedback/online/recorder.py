@@ -1,32 +1,36 @@
 """Onto the disk, as it happens, all that a run receives and publishes.
 
-One thread writes what is put, first in, first out, so that a run never waits for the
-disk. What a message was made of is on the disk before the message is.
+One thread writes what is put, first in, first out, and another syncs it, so that a run
+never waits for the disk. What a message was made of is written before the message is.
 """
 
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from threading import Thread
 from typing import Any, Literal
 
+import numpy as np
 from numpy.typing import NDArray
 
+from rtfeedback.online.syncing import Syncing
 from rtfeedback.online.whole_file import WholeFile
-from rtfeedback.signals import Float64
+from rtfeedback.signals import Float64, label_of
 from rtfeedback.xdf import StreamHeader, writing
 from rtfeedback.xdf.chunks import DTYPES
 
-SYNC = 1.0  # s after which what was written must be on the disk itself
 BOUNDARY = 10.0  # s between the marks by which a damaged XDF file is read on
+LATE = 30.0  # s for which the disk may take nothing; more, and recording is lost
 WAITING = 256 * 2**20  # bytes that may wait for the disk; more, and recording is lost
 CLOSING = 10.0  # s that the end of a run waits for the disk
 _OVERHEAD = 256  # bytes that anything costs while it waits
 
+Row = tuple[Any, ...] | str  # a marker: text or number by channel
 _Item = tuple[Callable[..., None], tuple[Any, ...]]
 
 
@@ -43,11 +47,6 @@ class Recorder:
     stem : str
         Of the XDF file's name.
 
-    Attributes
-    ----------
-    lost : str
-        Why recording was lost, `""` while it was not.
-
     Raises
     ------
     OSError
@@ -55,16 +54,40 @@ class Recorder:
     """
 
     def __init__(self, folder: Path, stem: str) -> None:
-        self.lost = ""
+        self._why = ""  # it is lost
         self._disk = _Disk(folder, stem)
+        self._since: deque[float] = deque()  # when each batch that waits was handed over
         self._items: list[_Item] = []
         self._size = 0  # bytes in `_items`
         self._streams = 0
         # Bytes handed over, and written: each is counted by one thread only.
         self._given, self._taken = 0, 0
         self._queue: SimpleQueue[tuple[list[_Item], int] | None] = SimpleQueue()
+        self._syncing = Syncing(folder, self._disk.files, self._fail)
         self._thread = Thread(target=self._work, name="recorder", daemon=True)
         self._thread.start()
+
+    @property
+    def behind(self) -> float:
+        """The age, in s, of the oldest that was handed over and is not written, or synced.
+
+        That is 0 when all is written and no sync is under way.
+        """
+        if not self._thread.is_alive():
+            return 0.0
+        with suppress(IndexError):
+            return max(time.monotonic() - self._since[0], self._syncing.hanging)
+        return self._syncing.hanging
+
+    @property
+    def lost(self) -> str:
+        """Why recording was lost; `""` while it was not.
+
+        After `close`, `""` says that all that was put is on the disk.
+        """
+        if not self._why and self.behind > LATE:
+            self._lose(f"the disk has taken nothing for {LATE:g} s")
+        return self._why
 
     def stream(self, header_xml: str) -> int:
         """Begin a stream, and return its number in the XDF file: 1, 2, ...
@@ -72,7 +95,7 @@ class Recorder:
         Parameters
         ----------
         header_xml : str
-            What the stream says of itself. One without a rate is a stream of labels.
+            What the stream says of itself.
         """
         self._streams += 1
         self._put(len(header_xml), self._disk.begin, self._streams, header_xml)
@@ -91,9 +114,17 @@ class Recorder:
         """
         self._put(stamps.nbytes + samples.nbytes, self._disk.samples, stream, stamps, samples)
 
-    def markers(self, stream: int, stamps: Sequence[float], labels: Sequence[str]) -> None:
-        """Append labels, each with its stamp in seconds."""
-        self._put(_OVERHEAD * len(labels), self._disk.markers, stream, stamps, labels)
+    def markers(self, stream: int, stamps: Sequence[float], rows: Sequence[Row]) -> None:
+        """Append markers as received, each with its stamp in seconds.
+
+        Parameters
+        ----------
+        stream : int
+        stamps : sequence of float, length n_times
+        rows : sequence of tuple, shape (n_times, n_channels)
+            Of the format that the stream states; a label alone is a row of one.
+        """
+        self._put(_OVERHEAD * len(rows), self._disk.markers, stream, stamps, rows)
 
     def line(self, file: Literal["messages", "log"], text: str) -> None:
         """Append a line to one of the text files."""
@@ -113,6 +144,7 @@ class Recorder:
             self._lose(f"the disk is too slow: {WAITING >> 20} MiB wait to be written")
         if not self.lost:
             self._given += size
+            self._since.append(time.monotonic())
             self._queue.put((items, size))
 
     def close(self) -> None:
@@ -124,49 +156,46 @@ class Recorder:
             self._lose(f"the disk did not take the rest within {CLOSING:g} s")
 
     def _put(self, size: int, write: Callable[..., None], *what: Any) -> None:
-        if not self.lost:
+        if not self._why:
             self._items.append((write, what))
             self._size += size + _OVERHEAD
 
     def _lose(self, why: str) -> None:
-        self.lost = self.lost or why
+        self._why = self._why or why
 
-    # --- in the thread -------------------------------------------------------------
+    # --- in the threads ------------------------------------------------------------
 
     def _work(self) -> None:
         try:
-            while (batch := self._next()) is not None:
+            while (batch := self._queue.get()) is not None:
                 items, size = batch
                 self._try(self._disk.write, items)
                 self._taken += size
+                self._since.popleft()
+                self._syncing.wake()
             self._try(self._disk.finish)
-        except BaseException as error:  # a bug; the run goes on, and the bug is told
-            self._lose(f"{type(error).__name__}: {error}")
+        except Exception as error:  # a bug; the run goes on, and the bug is told
+            self._fail(error)
             raise
         finally:
-            self._disk.close()
-
-    def _next(self) -> tuple[list[_Item], int] | None:
-        """Wait for work, and meanwhile see to it that what was written is on the disk."""
-        while True:
-            if self._disk.sync_in == 0:
-                self._try(self._disk.sync)
-            with suppress(Empty):
-                return self._queue.get(timeout=self._disk.sync_in)
+            self._syncing.close()
+            self._try(self._disk.close)
 
     def _try(self, act: Callable[..., None], *what: Any) -> None:
-        """Do something, unless the disk has failed before."""
-        if self._disk.failed:
-            return
         try:
             act(*what)
         except OSError as error:
-            self._disk.failed = True
-            self._lose(error.strerror or str(error))
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        """Write no more; what was written until now stays."""
+        self._disk.failed = True
+        said = f"{type(error).__name__}: {error}"
+        self._lose((error.strerror or str(error)) if isinstance(error, OSError) else said)
 
 
 class _Disk:
-    """The files of a record, which the thread has to itself."""
+    """The files of a record, which one thread writes."""
 
     def __init__(self, folder: Path, stem: str) -> None:
         self.failed = False
@@ -180,17 +209,16 @@ class _Disk:
             self._xdf.pieces.append(writing.file_header())
             self._xdf.write()
         except OSError:
-            self.close()
+            with suppress(OSError):
+                self.close()
             raise
         self._streams: dict[int, _Stream] = {}
-        self._synced = self._marked = time.monotonic()
+        self._marked = time.monotonic()
 
     @property
-    def sync_in(self) -> float | None:
-        """Return the seconds until `sync` is due; None where there is nothing to sync."""
-        if self.failed or not any(file.unsynced for file in self._files.values()):
-            return None
-        return max(0.0, self._synced + SYNC - time.monotonic())
+    def files(self) -> list[WholeFile]:
+        """In the order in which they are written."""
+        return list(self._files.values())
 
     def begin(self, stream: int, xml: str) -> None:
         header = writing.described(stream, xml)
@@ -200,8 +228,8 @@ class _Disk:
     def samples(self, stream: int, stamps: Float64, values: NDArray[Any]) -> None:
         self._xdf.pieces.append(self._streams[stream].numbers(stamps, values))
 
-    def markers(self, stream: int, stamps: Sequence[float], labels: Sequence[str]) -> None:
-        self._xdf.pieces.append(self._streams[stream].labels(stamps, labels))
+    def markers(self, stream: int, stamps: Sequence[float], rows: Sequence[Row]) -> None:
+        self._xdf.pieces.append(self._streams[stream].labels(stamps, rows))
 
     def line(self, file: str, text: str) -> None:
         self._files[file].pieces.append((text + "\n").encode("utf-8", "backslashreplace"))
@@ -210,7 +238,9 @@ class _Disk:
         self._xdf.pieces.append(self._streams.pop(stream).footer())
 
     def write(self, items: list[_Item]) -> None:
-        """Write a batch; each file gets its part in one go."""
+        """Write a batch, unless the disk failed before; each file gets its part in one go."""
+        if self.failed:
+            return
         for encode, what in items:
             encode(*what)
         now = time.monotonic()
@@ -222,16 +252,11 @@ class _Disk:
 
     def finish(self) -> None:
         self.write([(self.end, (stream,)) for stream in self._streams])
-        self.sync()
-
-    def sync(self) -> None:
-        for file in self._files.values():
-            file.sync()
-        self._synced = time.monotonic()
 
     def close(self) -> None:
-        for file in self._files.values():
-            file.close()
+        with ExitStack() as each:  # whatever becomes of another
+            for file in self._files.values():
+                each.callback(file.close)
 
 
 class _Stream:
@@ -249,12 +274,17 @@ class _Stream:
         exact = values.astype(dtype, casting="safe", copy=False)
         return writing.numbers(self._header.stream, stamps, exact)
 
-    def labels(self, stamps: Sequence[float], labels: Sequence[str]) -> bytes:
-        if self._header.channel_format != "string":
-            raise ValueError(f"labels in a stream of {self}")
+    def labels(self, stamps: Sequence[float], rows: Sequence[Row]) -> bytes:
+        dtype, n = DTYPES.get(self._header.channel_format), self._header.n_channels
+        whole = [(row,) if isinstance(row, str) else row for row in rows]
+        if any(len(row) < n for row in whole):
+            raise ValueError(f"rows too short for a stream of {self}")
+        if dtype is not None:
+            return self.numbers(np.array(stamps, np.float64), np.array(whole, dtype))
         self._saw(stamps)
-        rows = [(label,) for label in labels]
-        return writing.texts(self._header.stream, stamps, rows)
+        # Where what a stream said of itself had to be mended, one channel of text is left.
+        texts = [[label_of(value) for value in row[:n]] for row in whole]
+        return writing.texts(self._header.stream, stamps, texts)
 
     def footer(self) -> bytes:
         return writing.stream_footer(self._header.stream, self._first, self._last, self._count)

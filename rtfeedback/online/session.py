@@ -15,6 +15,7 @@ import torch
 
 from rtfeedback.errors import OutputError
 from rtfeedback.online.recorder import Recorder
+from rtfeedback.online.syncing import sync_folder, sync_tree
 from rtfeedback.provenance import machine, versions
 
 
@@ -70,6 +71,11 @@ class SessionFolder:
             text = json.dumps(locked, indent=1, default=str) + "\n"
             (self.path / "run.json").write_text(text, encoding="utf-8")
             shutil.copytree(checkpoint, self.path / "checkpoint")
+            # Without these the record could not be replayed after a power cut.
+            sync_tree(self.path / "run.json")
+            sync_tree(self.path / "checkpoint")
+            for folder in (self.path, *self.path.parents[:3]):
+                sync_folder(folder)
         except OSError as error:
             raise _unwritable(self.path, error) from error
 

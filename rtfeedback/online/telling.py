@@ -16,6 +16,7 @@ from rtfeedback.online.publisher import Publisher
 from rtfeedback.online.session import SessionFolder
 from rtfeedback.signals import SCHEMA, Feedback
 
+BEHIND = 5.0  # s that something waits for the disk, from which that is told
 KEEP = 0.25  # s between two times that what was told and received goes to the disk
 
 
@@ -47,7 +48,7 @@ class Telling:
         self._publisher, self._folder, self._outlet = publisher, folder, outlet
         self._encode = FeedbackEncoder(rois)
         self.last: Feedback | None = None
-        self._unrecorded, self._kept = "", -inf
+        self._recording, self._kept = "ok", -inf
 
     def feedback(self, feedback: Feedback) -> None:
         """Publish a feedback message."""
@@ -96,12 +97,29 @@ class Telling:
         """
         if now < self._kept + KEEP:
             return
-        self._kept, record = now, self._folder.record
-        record.flush()
-        if record.lost and not self._unrecorded:
-            self._unrecorded = record.lost
+        self._kept = now
+        self._folder.record.flush()
+        self.tell_of_record()
+
+    @property
+    def recording(self) -> str:
+        """Return what every status says of the record: ok, behind or lost."""
+        record = self._folder.record
+        if record.lost:
+            return "lost"
+        return "behind" if record.behind > BEHIND else "ok"
+
+    def tell_of_record(self) -> None:
+        """Say once that the record is behind, and once that it is lost."""
+        state, record = self.recording, self._folder.record
+        if state == self._recording:
+            return
+        self._recording = state
+        if state == "lost":
             self.event("recording_lost", reason=record.lost)
-            self.say(f"RECORDING LOST, the run goes on: {record.lost}")
+            self.say(f"RECORDING LOST: {record.lost}")
+        elif state == "behind":
+            self.event("recording_behind", seconds=record.behind)
 
     def _send(self, topic: str, encoded: bytes) -> None:
         self._publisher.send(topic, encoded)

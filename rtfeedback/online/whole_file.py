@@ -47,12 +47,11 @@ class WholeFile:
         if not self.pieces:
             return
         pieces, self.pieces = self.pieces, []
-        self.unsynced = True
         rest = memoryview(b"".join(pieces))
         written = 0
         try:
             while written < len(rest):
-                n = self._file.write(rest[written:])
+                n = os.write(self._file.fileno(), rest[written:])
                 if not n:
                     raise OSError(errno.EIO, os.strerror(errno.EIO))
                 written += n
@@ -60,23 +59,30 @@ class WholeFile:
             with suppress(OSError):
                 self._file.truncate(self._size + _whole(pieces, written))
             raise
+        finally:
+            self.unsynced = True  # after it, as another thread may be syncing
         self._size += written
 
     def sync(self) -> None:
-        """Have what was written put on the disk itself.
+        """Have what was written put on the disk itself; another thread may go on writing.
 
         Raises
         ------
         OSError
         """
         if self.unsynced:
+            self.unsynced = False  # before, as what is written meanwhile may come too late
             os.fsync(self._file.fileno())
-            self.unsynced = False
 
     def close(self) -> None:
-        """Close the file; what is not written yet is dropped."""
-        with suppress(OSError):
-            self._file.close()
+        """Close the file; what is not written yet is dropped.
+
+        Raises
+        ------
+        OSError
+            Something written before did not reach the disk, as a network's may say only now.
+        """
+        self._file.close()
 
 
 def _whole(pieces: Sequence[bytes], written: int) -> int:

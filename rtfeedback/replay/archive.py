@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from rtfeedback.errors import RecordingError
 from rtfeedback.online.description import parse
 from rtfeedback.online.settings import RunConfig, RunOptions
 from rtfeedback.signals import Chunk, Marker, StreamInfo
-from rtfeedback.xdf import Samples, StreamHeader, read_chunks
+from rtfeedback.xdf import Samples, StreamHeader, count_streams, read_chunks
 
 A_SESSION = "Name the folder of one run, such as sessions/sub-01/ses-01/run-01"
 
@@ -112,6 +113,20 @@ class Archive:
             )
         return found[0]
 
+    @cached_property
+    def ended(self) -> bool:
+        """Whether every stream was ended, which a run does last of all.
+
+        Raises
+        ------
+        RecordingError
+            It is no XDF, or broken.
+        """
+        began, ended = count_streams(self.recording)
+        # One that broke off ended too, and its run went on.
+        broke_off = len([m for m in self.messages if m.get("event") == "lost"])
+        return broke_off < ended == began
+
     def received(self) -> Iterator[Received]:
         """Yield what the run received, in the order in which it was used.
 
@@ -122,7 +137,7 @@ class Archive:
         """
         eeg: set[int] = set()
         for chunk in read_chunks(self.recording):
-            if isinstance(chunk, StreamHeader) and chunk.channel_format != "string":
+            if isinstance(chunk, StreamHeader) and _is_eeg(chunk):
                 eeg.add(chunk.stream)
                 yield Opened(parse(chunk.xml)[0])
             elif isinstance(chunk, Samples) and chunk.stream in eeg:
@@ -130,9 +145,8 @@ class Archive:
                     samples = np.array(chunk.values, np.float32, order="C")
                 yield Chunk(samples, chunk.stamps, 0.0)
             elif isinstance(chunk, Samples):
-                pairs = zip(chunk.stamps.tolist(), chunk.values[:, 0].tolist(), strict=True)
-                for stamp, label in pairs:
-                    yield Marker(stamp, label)
+                for stamp, row in zip(chunk.stamps.tolist(), chunk.values, strict=True):
+                    yield Marker.of(stamp, tuple(row))
 
     def _locked(self) -> Locked:
         try:
@@ -155,6 +169,11 @@ class Archive:
         return RecordingError(
             f"The {file} of {self.path} cannot be read", found=str(reason)[:300], do=A_SESSION
         )
+
+
+def _is_eeg(header: StreamHeader) -> bool:
+    """Tell EEG from markers, which have no rate or are text."""
+    return header.channel_format != "string" and header.sfreq > 0
 
 
 def _message(line: str) -> dict[str, Any]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from math import inf
+from math import inf, isfinite
 from typing import Any
 
-from rtfeedback.signals import Feedback
+import numpy as np
+
+from rtfeedback.signals import Chunk, Feedback
 
 Message = dict[str, Any]
 
@@ -45,6 +47,9 @@ class Comparison:
         What is not identical, in words.
     beyond : int
         Messages that were computed, and are not among those that were published.
+    from_eeg, of_silence : int
+        Feedback messages that are identical: those that answer EEG, and those that say
+        that none came.
     """
 
     def __init__(self, messages: Sequence[Message], sds: Mapping[str, float]) -> None:
@@ -52,9 +57,11 @@ class Comparison:
         self.published = [m for m in messages if m["topic"] == "feedback"]
         self.published_events = list(_events(messages))
         self.apart: list[float] = []
-        self.identical_events = self.beyond = 0
+        self.identical_events = self.beyond = self.from_eeg = self.of_silence = 0
         self.differences: list[str] = []
         self._windows = self._events = 0  # that were computed
+        self._reached = -inf  # stamp of the newest EEG
+        self._beyond_from = inf  # stamp of the EEG of the first message beyond
 
     # --- its clock -------------------------------------------------------------------
 
@@ -66,6 +73,13 @@ class Comparison:
         """Return the age that the EEG had when the message of this place was published."""
         published = self._next
         return float(published["age_ms"] or 0.0) if published else 0.0
+
+    # --- what is heard ---------------------------------------------------------------
+
+    def hear(self, chunk: Chunk) -> None:
+        """Take note of how far EEG has come, before it is computed on."""
+        finite = chunk.stamps[np.isfinite(chunk.stamps)]
+        self._reached = max([self._reached, *finite[-1:].tolist()])
 
     # --- what is told ----------------------------------------------------------------
 
@@ -79,17 +93,21 @@ class Comparison:
         computed, published = feedback.message(), self._next
         self._windows += feedback.reason not in SILENCES
         if published is None:
-            self.beyond += 1
+            self._go_beyond(self._reached if feedback.lsl_time is None else feedback.lsl_time)
             return
         self.apart.append(self._apart(published, computed))
         if self.apart[-1]:
             self._differ(f"seq {published['seq']}", published, computed)
+        elif feedback.reason in SILENCES:
+            self.of_silence += 1
+        else:
+            self.from_eeg += 1
 
     def event(self, kind: str, **facts: Any) -> None:
         """Compare an event with the one of its place."""
         computed = {"event": kind, **facts, "windows": self._windows}
         if self._events == len(self.published_events):
-            self.beyond += 1
+            self._go_beyond(self._reached)
             return
         published = self.published_events[self._events]
         self._events += 1
@@ -107,7 +125,12 @@ class Comparison:
 
     def within(self, tolerance: float) -> int:
         """Return how many feedback messages differ by so much of z at most."""
-        return sum(apart <= tolerance for apart in self.apart)
+        return sum(isfinite(apart) and apart <= tolerance for apart in self.apart)
+
+    @property
+    def beyond_for(self) -> float:
+        """Seconds of EEG from the first message beyond to the last sample."""
+        return self._reached - self._beyond_from if self.beyond else 0.0
 
     @property
     def missing(self) -> int:
@@ -135,8 +158,11 @@ class Comparison:
         here, there = self._numbers(published), self._numbers(computed)
         if here.keys() != there.keys():
             return inf
+        apart = [abs(here[name] - there[name]) for name in here]
+        if not all(map(isfinite, apart)):  # no number, by which nothing can be within
+            return inf
         # Never 0, where rounding hides what is not identical.
-        return max([LEAST, *(abs(here[name] - there[name]) for name in here)])
+        return max([LEAST, *apart])
 
     def _numbers(self, message: Message) -> dict[tuple[str, str], float]:
         """Return a message's numbers, in units of z, by region; what is null is not there."""
@@ -146,6 +172,10 @@ class Comparison:
             if parts.get("raw") is not None:
                 found[roi, "raw"] = parts["raw"] / self._sds.get(roi, 1.0)
         return {name: number for name, number in found.items() if number is not None}
+
+    def _go_beyond(self, stamp: float) -> None:
+        self.beyond += 1
+        self._beyond_from = min(self._beyond_from, stamp)
 
     def _differ(self, what: str, published: Message, computed: Message) -> None:
         for name in sorted(published.keys() | computed.keys()):

@@ -55,6 +55,7 @@ def _take(course: Course, received: Received, comparison: Comparison) -> None:
     elif isinstance(received, Marker):
         course.mark(received)
     else:
+        comparison.hear(received)
         for _ in course.push(received):
             comparison.tell_silence(course.stale)
 

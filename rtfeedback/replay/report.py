@@ -8,26 +8,28 @@ from pathlib import Path
 from rtfeedback.predictor import Predictor
 from rtfeedback.provenance import machine, versions
 from rtfeedback.replay.archive import Archive
-from rtfeedback.replay.comparison import Comparison
+from rtfeedback.replay.comparison import SILENCES, Comparison
 from rtfeedback.replay.replay import replay
 
 TOLERANCE = 1e-3  # of z, by which another machine's arithmetic may differ
+LAST = 1.0  # s of messages that a kill may take; see `online.recorder`
 SHOWN = 10  # differences that are printed, at most
 DECIDE = ("rtfeedback", "numpy", "scipy", "torch")  # versions that decide the last bits
 
 
-def replay_session(path: Path, device: str, tolerance: float | None) -> bool:
+def replay_session(path: Path, device: str | None, tolerance: float | None) -> bool:
     """Replay a run, print what came of it, and return whether it is what was published.
 
     Parameters
     ----------
     path : Path
         The run's folder.
-    device : str
-        `auto` (cuda where there is one, else cpu), `cpu` or `cuda`.
+    device : str, optional
+        `auto` (cuda where there is one, else cpu), `cpu` or `cuda`; without it that of the
+        run, or where that is not here the cpu, which is said.
     tolerance : float, optional
-        By which a z may differ; without it none on the machine, versions and device of the
-        run, and 1e-3 on others.
+        By which a z may differ, finite; without it none on the machine, versions and device
+        of the run, and 1e-3 on others.
 
     Raises
     ------
@@ -35,7 +37,9 @@ def replay_session(path: Path, device: str, tolerance: float | None) -> bool:
         The folder cannot be read.
     """
     archive = Archive(path)
-    predictor = Predictor.load(archive.checkpoint, device)
+    # Of another device than the cpu `auto` takes what there is, and `_others` says what.
+    own = "cpu" if archive.machine.get("device") == "cpu" else "auto"
+    predictor = Predictor.load(archive.checkpoint, device or own)
     others = _others(archive, predictor)
     for other in others:
         print(other, file=sys.stderr)  # noqa: T201
@@ -49,29 +53,50 @@ def replay_session(path: Path, device: str, tolerance: float | None) -> bool:
 
 def is_same(archive: Archive, comparison: Comparison, tolerance: float = 0.0) -> bool:
     """Return whether all that was published, and no more, is computed again."""
-    n, n_events = len(comparison.published), len(comparison.published_events)
     return (
-        n > 0
-        and comparison.within(tolerance) == n
-        and comparison.identical_events == n_events
-        and not (archive.closed and comparison.beyond)
+        comparison.within(tolerance) == len(comparison.published)
+        and comparison.identical_events == len(comparison.published_events)
+        and not _wanting(archive, comparison)
     )
+
+
+def _wanting(archive: Archive, comparison: Comparison) -> list[str]:
+    """Return what keeps a record from being a proof, whatever is computed, each a sentence."""
+    wanting = []
+    if not comparison.published:
+        wanting.append("The run published no feedback message.")
+    elif not any(message["reason"] not in SILENCES for message in comparison.published):
+        wanting.append("The run published that no EEG came, and no more: nothing is computed.")
+    if not archive.closed and archive.ended:
+        wanting.append("The recording has its end, and the messages have none: they were cut.")
+    elif not archive.closed and comparison.beyond_for > LAST:
+        wanting.append(
+            f"Messages are missing of the last {comparison.beyond_for:.3g} s of EEG:"
+            f" a kill takes no more than {LAST:g} s."
+        )
+    if archive.closed and comparison.beyond:
+        wanting.append("The run ended whole, and its messages are not all there.")
+    return wanting
 
 
 def _lines(archive: Archive, comparison: Comparison, tolerance: float) -> list[str]:
     n, n_events = len(comparison.published), len(comparison.published_events)
-    lines = [f"{comparison.identical} of {n} identical"]
+    lines = [
+        f"{comparison.identical} of {n} identical",
+        f"{comparison.from_eeg} from EEG, {comparison.of_silence} of silence",
+    ]
     if tolerance:
         within = comparison.within(tolerance)
         furthest = f"the largest difference is {comparison.furthest:.1e}"
         lines.append(f"{within} of {n} within {tolerance:g} of z; {furthest}")
     lines.append(f"events: {comparison.identical_events} of {n_events} identical")
-    if not n:
-        lines.append("The run published no feedback message.")
     if not archive.closed:
         lines.append("The record ends before the run did: it was killed, or its disk was full.")
-    elif comparison.beyond:
-        lines.append(f"{comparison.beyond} messages are computed that were not published.")
+    lines += _wanting(archive, comparison)
+    if comparison.beyond:
+        lines.append(
+            f"{comparison.beyond} messages are computed that the record does not hold."
+        )
     if comparison.missing:
         lines.append(f"{comparison.missing} messages were published that are not computed.")
     more = len(comparison.differences) - SHOWN

@@ -12,7 +12,7 @@ from rtfeedback.xdf.chunks import (
     StreamHeader,
     XDFChunk,
 )
-from rtfeedback.xdf.reading import read_chunks, whole_length
+from rtfeedback.xdf.reading import count_streams, read_chunks, whole_length
 
 __all__ = [
     "Boundary",
@@ -22,6 +22,7 @@ __all__ = [
     "StreamFooter",
     "StreamHeader",
     "XDFChunk",
+    "count_streams",
     "read_chunks",
     "whole_length",
 ]

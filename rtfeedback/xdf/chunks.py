@@ -105,4 +105,6 @@ def parse_info(xml: str) -> ElementTree.Element:
     try:
         return ElementTree.fromstring(xml)
     except ElementTree.ParseError as error:
-        raise ValueError(f"its XML is broken: {error}") from error
+        row = xml.split("\n")[error.position[0] - 1 :][:1]
+        line = repr("".join(row).strip()[:80])  # so that it can be printed
+        raise ValueError(f"its XML is broken ({error}): {line}") from error

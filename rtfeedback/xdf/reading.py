@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import struct
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -54,6 +55,22 @@ def whole_length(path: Path) -> int:
     """
     with _opened(path) as file:
         return _whole_length(path, file)
+
+
+def count_streams(path: Path) -> tuple[int, int]:
+    """Return how many streams a file begins, and how many of them it ends.
+
+    Raises
+    ------
+    RecordingError
+        It cannot be read, is no XDF file, or is damaged before its end.
+    """
+    tags: Counter[int] = Counter()
+    with _opened(path) as file:
+        for start, _ in _spans(file, _whole_length(path, file)):
+            file.seek(start)
+            tags[int.from_bytes(file.read(2), "little")] += 1
+    return tags[STREAM_HEADER], tags[STREAM_FOOTER]
 
 
 def read_chunks(path: Path) -> Iterator[XDFChunk]:

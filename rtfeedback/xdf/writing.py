@@ -108,8 +108,8 @@ def described(stream: int, xml: str) -> StreamHeader:
     """Return what a stream says of itself as a file can hold it.
 
     Its XML is changed only where XDF or its readers need it: one stream's bad name would
-    make the whole file unreadable. Without a rate it is a stream of one label a sample,
-    whatever it was on the wire.
+    make the whole file unreadable. One that states no format is a stream of one text a
+    sample.
 
     Parameters
     ----------
@@ -144,12 +144,12 @@ def _needed(
 ) -> dict[str, str]:
     """Return what every reader needs of what a stream says."""
     counted = channel_count.isdecimal() and int(channel_count) > 0
-    numeric = channel_format in DTYPES and counted and _number(nominal_srate) > 0
+    stated = counted and channel_format in (*DTYPES, "string")
     return {
         "name": name or "unnamed",
-        "channel_count": channel_count if numeric else "1",
+        "channel_count": channel_count if stated else "1",
         "nominal_srate": nominal_srate if _number(nominal_srate) >= 0 else "0",
-        "channel_format": channel_format if numeric else "string",
+        "channel_format": channel_format if stated else "string",
     }
 
 

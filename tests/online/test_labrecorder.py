@@ -100,7 +100,9 @@ def test_labrecorder_records_each_feedback_message_beside_the_eeg(
     start = clock()
     with recording(labrecorder, file, lsl_env, [one.name, name], one) as end:
         one.feed(outlet, samples, start)
-        one.until(lambda: len(one.of("feedback", reason="stale")) >= 6)
+        one.until(lambda: one.of("feedback", valid=True))
+        before = len(one.of("feedback", reason="stale"))
+        one.until(lambda: len(one.of("feedback", reason="stale")) >= before + 6)
         end()
     one.stop()
     streams, _ = pyxdf.load_xdf(file, synchronize_clocks=False, dejitter_timestamps=False)

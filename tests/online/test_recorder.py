@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rtfeedback.online import recorder
+from rtfeedback.online import recorder, syncing
 from rtfeedback.online.recorder import Recorder
 from rtfeedback.online.whole_file import WholeFile
 from rtfeedback.xdf import (
@@ -58,19 +58,59 @@ def lines(path: Path) -> list[str]:
 
 
 class Blocked:
-    """A disk that takes nothing until it is told to."""
+    """A disk on which `os.write`, or `os.fsync`, hangs until it is told to go on."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        write, self._go = WholeFile.write, threading.Event()
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, call: str = "write") -> None:
+        act, self._go, self._hangs = getattr(os, call), threading.Event(), threading.Event()
 
-        def hang(file: WholeFile) -> None:
+        def hang(*arguments: Any) -> Any:
+            self._hangs.set()
             assert self._go.wait(PATIENCE)
-            write(file)
+            return act(*arguments)
 
-        monkeypatch.setattr(WholeFile, "write", hang)
+        monkeypatch.setattr(os, call, hang)
+
+    def hangs(self) -> None:
+        """Wait until it does."""
+        assert self._hangs.wait(PATIENCE)
 
     def release(self) -> None:
         self._go.set()
+
+
+class Clock:
+    """Time that goes by when it is told to."""
+
+    now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Return the time of a recorder that is made after this."""
+    one = Clock()
+    monkeypatch.setattr(recorder, "time", one)
+    monkeypatch.setattr(syncing, "time", one)
+    return one
+
+
+def failing(code: int) -> Callable[..., Any]:
+    """Return a call of the system that fails."""
+
+    def fail(*_: Any) -> Any:
+        raise OSError(code, os.strerror(code))
+
+    return fail
+
+
+def ended(record: Recorder) -> bool:
+    """Wait until its threads have ended, and return whether they have."""
+    threads = record._thread, record._syncing._thread
+    for thread in threads:
+        thread.join(PATIENCE)
+    return not any(thread.is_alive() for thread in threads)
 
 
 @pytest.fixture
@@ -84,14 +124,15 @@ def record(tmp_path: Path) -> Iterator[Recorder]:
 def synced(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """Sync at once, and return what waits until that was done with all that was written."""
     done = threading.Event()
-    sync = recorder._Disk.sync
+    sync = WholeFile.sync
 
-    def told(disk: recorder._Disk) -> None:
-        sync(disk)
-        done.set()
+    def told(file: WholeFile) -> None:
+        sync(file)
+        if Path(file._file.name).name == "run.log":  # the last of them
+            done.set()
 
-    monkeypatch.setattr(recorder, "SYNC", 0.0)
-    monkeypatch.setattr(recorder._Disk, "sync", told)
+    monkeypatch.setattr(syncing, "SYNC", 0.0)
+    monkeypatch.setattr(WholeFile, "sync", told)
 
     def wait() -> None:
         assert done.wait(PATIENCE)
@@ -170,14 +211,15 @@ def test_samples_are_kept_in_the_format_of_the_wire(
     assert chunk.values.dtype.name == stated.replace("double64", "float64")
 
 
-def test_numbers_sent_as_markers_are_recorded_as_the_labels_that_they_were_taken_for(
+def test_numbers_sent_as_markers_are_recorded_as_received(
     record: Recorder, tmp_path: Path
 ) -> None:
     stated = MARKERS.replace("string", "int32").replace("count>1", "count>3")
-    record.markers(record.stream(stated), [0.5], ["128"])
+    record.markers(record.stream(stated), [0.5], [(1234567, 0, -1)])
     record.close()
+    assert record.lost == ""
     (chunk,) = (c for c in read_chunks(tmp_path / "run.xdf") if isinstance(c, Samples))
-    assert chunk.values.tolist() == [["128"]]
+    assert chunk.values.tolist() == [[1234567, 0, -1]]
 
 
 @pytest.mark.parametrize("label", ["\udc80\udfff", "\0", "a\nb", "\U0001f600", "x" * 70000])
@@ -209,7 +251,8 @@ def test_what_was_handed_over_is_on_the_disk_while_the_run_goes_on(
         synced()
         assert samples_of(tmp_path / "run.xdf") == list(range(10 * step + 10))
         assert lines(tmp_path / "messages.jsonl") == [str(n) for n in range(step + 1)]
-    assert record._disk.sync_in is None  # nothing is left to wake up for
+    assert not any(file.unsynced for file in record._disk.files)
+    assert not record._syncing._written.is_set()  # nothing is left to wake up for
     record.close()
 
 
@@ -277,8 +320,7 @@ def test_closing_does_not_wait_for_a_disk_for_ever(
     record.close()
     assert "did not take the rest" in record.lost
     disk.release()
-    record._thread.join(PATIENCE)
-    assert not record._thread.is_alive()
+    assert ended(record)
 
 
 def test_more_than_may_wait_is_lost_and_what_was_taken_is_a_whole_beginning(
@@ -300,6 +342,115 @@ def test_more_than_may_wait_is_lost_and_what_was_taken_is_a_whole_beginning(
     record.close()
     assert samples_of(tmp_path / "run.xdf") == list(range(taken))
     assert lines(tmp_path / "messages.jsonl") == [str(n) for n in range(taken)]
+
+
+def test_how_far_behind_it_is_is_the_age_of_the_oldest_that_waits(
+    clock: Clock,
+    synced: Callable[[], None],
+    record: Recorder,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    synced()
+    assert record.behind == 0
+    disk = Blocked(monkeypatch)
+    for _ in range(3):
+        record.line("log", "a line")
+        record.flush()
+        clock.now += 2
+    assert record.behind == 6
+    disk.release()
+    synced()
+    while record._since:  # a sync may come between the batches
+        synced()
+    assert record._thread.is_alive()
+    assert record.behind == 0
+
+
+def test_recording_is_lost_once_a_write_hangs_for_long_though_nothing_more_comes(
+    clock: Clock, record: Recorder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = Blocked(monkeypatch)
+    record.line("messages", "before")
+    record.flush()
+    clock.now += 30
+    assert record.lost == ""
+    record.line("messages", "meanwhile")
+    record.flush()
+    clock.now += 1
+    assert record.lost == "the disk has taken nothing for 30 s"
+    disk.release()
+    record.line("messages", "after")
+    record.close()
+    assert record.lost == "the disk has taken nothing for 30 s"
+    assert lines(tmp_path / "messages.jsonl") == ["before", "meanwhile"]
+
+
+def test_what_comes_after_a_hang_was_too_long_does_not_wait_for_the_disk(
+    clock: Clock, record: Recorder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = Blocked(monkeypatch)
+    record.line("messages", "before")
+    record.flush()
+    clock.now += 31
+    record.line("messages", "after")
+    record.flush()  # nobody has read `lost` until then
+    disk.release()
+    record.close()
+    assert lines(tmp_path / "messages.jsonl") == ["before"]
+
+
+def test_writing_goes_on_while_a_sync_hangs_until_that_is_for_long(
+    clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = Blocked(monkeypatch, "fsync")
+    written, wake = threading.Event(), syncing.Syncing.wake
+
+    def told(one: syncing.Syncing) -> None:
+        wake(one)
+        written.set()
+
+    monkeypatch.setattr(syncing.Syncing, "wake", told)
+    record = Recorder(tmp_path, "run")
+    disk.hangs()
+    stream = record.stream(FLOAT32)
+    for step in range(6):
+        record.samples(stream, *eeg(10 * step, 10))
+        record.line("messages", str(step))
+        record.flush()
+        assert written.wait(PATIENCE)
+        written.clear()
+        assert record.behind == 5 * step
+        clock.now += 5
+        # A kill would find in the files all that was handed over.
+        assert samples_of(tmp_path / "run.xdf") == list(range(10 * step + 10))
+        assert lines(tmp_path / "messages.jsonl") == [str(n) for n in range(step + 1)]
+    assert record.lost == ""
+    clock.now += 1
+    assert record.lost == "the disk has taken nothing for 30 s"
+    disk.release()
+    record.close()
+    assert ended(record)
+    assert record.behind == 0
+
+
+def test_closing_does_not_wait_for_a_sync_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder, "CLOSING", 0.01)
+    disk = Blocked(monkeypatch, "fsync")
+    record = Recorder(tmp_path, "run")
+    record.close()
+    assert "did not take the rest" in record.lost
+    disk.release()
+    assert ended(record)
+
+
+def test_no_thread_and_no_file_outlives_closing(record: Recorder) -> None:
+    feed(record, 3)
+    record.close()
+    assert not record._thread.is_alive()
+    assert not record._syncing._thread.is_alive()
+    assert all(file._file.closed for file in record._disk.files)
 
 
 # ------------------------------------------------------------------ a disk that fails
@@ -391,30 +542,29 @@ def test_a_file_that_may_not_grow_is_left_whole_wherever_that_falls(tmp_path: Pa
         assert (folder / "run.xdf").stat().st_size <= limit
 
 
-class Small:
-    """A file on a disk that takes so many bytes, some at a time, and then is full."""
+def small(room: int) -> Callable[[int, memoryview], int]:
+    """Return the `os.write` of a disk that takes so many bytes, 3 at a time."""
+    write, left = os.write, room
 
-    def __init__(self, file: Any, room: int) -> None:
-        self._file, self._room = file, room
-        self.truncate = file.truncate
-        self.close = file.close
-
-    def write(self, raw: memoryview) -> int:
-        if not self._room:
+    def some(file: int, raw: memoryview) -> int:
+        nonlocal left
+        if not left:
             raise OSError(28, os.strerror(28))
-        n: int = self._file.write(raw[: min(self._room, 3)])
-        self._room -= n
+        n = write(file, raw[: min(left, 3)])
+        left -= n
         return n
+
+    return some
 
 
 @pytest.mark.parametrize("room", range(16))
 def test_of_what_does_not_fit_the_whole_pieces_that_do_are_kept(
-    tmp_path: Path, room: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int
 ) -> None:
     file = WholeFile(tmp_path / "a")
     file.pieces.append(b"there;")
     file.write()
-    file._file = Small(file._file, room)  # type: ignore[assignment]
+    monkeypatch.setattr(os, "write", small(room))
     file.pieces += [b"1234;", b"6789;", b"ABCD;"]
     if room < 15:
         with pytest.raises(OSError, match="No space"):
@@ -423,6 +573,13 @@ def test_of_what_does_not_fit_the_whole_pieces_that_do_are_kept(
         file.write()
     file.close()
     assert (tmp_path / "a").read_bytes() == b"there;" + b"1234;6789;ABCD;"[: room // 5 * 5]
+
+
+def test_a_file_that_cannot_be_closed_says_so(tmp_path: Path) -> None:
+    file = WholeFile(tmp_path / "a")
+    os.close(file._file.fileno())
+    with pytest.raises(OSError, match=os.strerror(9)):
+        file.close()
 
 
 def test_nothing_follows_what_could_not_be_written(
@@ -447,15 +604,63 @@ def test_nothing_follows_what_could_not_be_written(
 def test_a_disk_that_fails_to_sync_is_lost_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(_: int) -> None:
-        raise OSError(5, os.strerror(5))
+    monkeypatch.setattr(syncing, "SYNC", 0.0)
+    disk = Blocked(monkeypatch, "fsync")
+    record = Recorder(tmp_path, "run")
+    disk.hangs()  # the folder
+    feed(record, 3)
+    monkeypatch.setattr(os, "fsync", failing(5))
+    disk.release()
+    record._syncing._thread.join(PATIENCE)
+    assert record.lost == os.strerror(5)  # while the run goes on, and nothing more comes
+    record.close()
+    check_whole(tmp_path)
 
-    monkeypatch.setattr(os, "fsync", fail)
+
+def test_what_fails_at_the_very_end_is_told(
+    tmp_path: Path, synced: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = Recorder(tmp_path, "run")
+    feed(record, 1)
+    record.flush()
+    while not lines(tmp_path / "messages.jsonl"):
+        synced()
+    monkeypatch.setattr(os, "write", failing(28))  # for the footers
+    assert record.lost == ""
+    record.close()
+    assert record.lost == os.strerror(28)
+    assert ended(record)
+    assert check_whole(tmp_path) == 1
+
+
+def test_a_last_sync_that_fails_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(syncing, "SYNC", 1e6)
+    monkeypatch.setattr(WholeFile, "sync", failing(5))
     record = Recorder(tmp_path, "run")
     feed(record, 3)
+    assert record.lost == ""
     record.close()
     assert record.lost == os.strerror(5)
-    check_whole(tmp_path)
+    assert check_whole(tmp_path) == 3
+
+
+def test_a_file_that_fails_only_when_it_is_closed_is_told_and_the_others_are_closed(
+    record: Recorder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    close = WholeFile.close
+
+    def fail(file: WholeFile) -> None:
+        close(file)
+        raise OSError(122, os.strerror(122))
+
+    monkeypatch.setattr(WholeFile, "close", fail)
+    feed(record, 3)
+    record.close()
+    assert record.lost == os.strerror(122)
+    assert all(file._file.closed for file in record._disk.files)
+    assert check_whole(tmp_path) == 3
 
 
 @bug

@@ -108,13 +108,27 @@ def test_a_run_whose_disk_is_full_goes_on_and_says_so(
         lab.play(recording, outlet)
         lab.until(lambda: lab.of("feedback", volume=11))
         lab.until(lambda: lab.of("status", recording="lost"))
-    assert lab.error is None
+    assert isinstance(lab.error, OutputError)  # said at the end, as exit 1
     assert lab.of("status")[0]["recording"] == "ok"
     assert lab.of("status")[-1]["recording"] == "lost"
     (said,) = lab.of("event", event="recording_lost")
     assert said["reason"] == "No space left on device"
     volumes = [m["volume"] for m in lab.of("feedback") if m["volume"] is not None]
     assert volumes == list(range(12))
+
+
+def test_a_disk_that_is_full_at_the_very_end_is_said(
+    tmp_path: Path, predictor: Predictor, free_port: int
+) -> None:
+    with Lab(tmp_path, predictor, free_port, hop=0.25) as lab:
+        lab.play(make_recording(6), lab.connect())
+        lab.until(lambda: lab.of("feedback", valid=True))
+        full_from_now_on(lab)
+        lab.stop()
+        lab.until(lambda: lab.of("event", event="recording_lost"))
+        lab.until(lambda: lab.of("status", state="stopped", recording="lost"))
+    assert isinstance(lab.error, OutputError)
+    assert "No space left on device" in str(lab.error)
 
 
 def test_a_disk_that_is_full_at_the_start_is_refused(

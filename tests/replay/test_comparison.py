@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import struct
 from collections.abc import Callable
@@ -18,8 +19,6 @@ from rtfeedback.replay.archive import Archive
 from rtfeedback.replay.replay import replay
 from rtfeedback.replay.report import is_same
 from rtfeedback.xdf import Samples, read_chunks
-from tests.replay.conftest import RunIt
-from tests.replay.troubled import START, Troubled, clean
 
 Message = dict[str, Any]
 Messages = list[Message]
@@ -59,8 +58,11 @@ def test_a_run_of_which_nothing_is_wrong_is_identical(
     n = len([m for m in read(session) if m["topic"] == "feedback"])
     n_events = len([m for m in read(session) if m["topic"] == "event"])
     assert (code, err) == (0, [])
-    lines = [f"{n} of {n} identical", f"events: {n_events} of {n_events} identical"]
-    assert out.splitlines() == lines
+    assert out.splitlines() == [
+        f"{n} of {n} identical",
+        f"{n} from EEG, 0 of silence",
+        f"events: {n_events} of {n_events} identical",
+    ]
 
 
 # --- what is altered ------------------------------------------------------------------
@@ -133,7 +135,7 @@ def drop_message(messages: Messages) -> str:
 
 def drop_last_message(messages: Messages) -> str:
     messages.remove([m for m in messages if m["topic"] == "feedback"][-1])
-    return "1 messages are computed that were not published."
+    return "1 messages are computed that the record does not hold."
 
 
 def drop_event(messages: Messages) -> str:
@@ -319,6 +321,69 @@ def test_within_a_tolerance_no_verdict_may_differ(
     assert code == 1
 
 
+@pytest.mark.parametrize("tolerance", ["inf", "nan", "-1", "-inf"])
+def test_a_tolerance_that_bounds_nothing_is_malformed(
+    session: Path, rtfeedback: CommandLine, tolerance: str
+) -> None:
+    code, out, _ = rtfeedback("replay", session, f"--tolerance={tolerance}")
+    assert (code, out) == (2, "")
+
+
+@pytest.mark.parametrize("tolerance", [0.0, 1e300, math.inf])
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("which", ["value", "z", "raw"])
+def test_what_is_no_number_is_within_no_tolerance(
+    session: Path, predictor: Predictor, tolerance: float, number: float, which: str
+) -> None:
+    messages = read(session)
+    message = valid(messages)
+    (message if which == "value" else message["rois"]["visual"])[which] = number
+    write(session, messages)
+    archive = Archive(session)
+    assert not is_same(archive, replay(archive, predictor), tolerance)
+
+
+def test_no_tolerance_however_large_lets_a_verdict_differ(
+    session: Path, predictor: Predictor
+) -> None:
+    messages = read(session)
+    alter_verdict(messages)
+    write(session, messages)
+    archive = Archive(session)
+    assert not is_same(archive, replay(archive, predictor), math.inf)
+
+
+@pytest.mark.parametrize(("chosen", "taken"), [(None, "cpu"), ("auto", "auto"), ("cpu", "cpu")])
+def test_a_run_is_computed_again_on_its_own_device(
+    session: Path,
+    rtfeedback: CommandLine,
+    monkeypatch: pytest.MonkeyPatch,
+    chosen: str | None,
+    taken: str,
+) -> None:
+    load, devices = Predictor.load, []
+
+    def loaded(path: Path, device: str) -> Predictor:
+        devices.append(device)
+        return load(path, "cpu")
+
+    monkeypatch.setattr(Predictor, "load", loaded)
+    code, _, err = rtfeedback("replay", session, *(["--device", chosen] if chosen else []))
+    assert (code, err, devices) == (0, [], [taken])
+
+
+def test_a_device_of_the_run_that_is_not_here_is_named(
+    session: Path, rtfeedback: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    locked = json.loads((session / "run.json").read_text(encoding="utf-8"))
+    locked["machine"]["device"] = "NVIDIA H100"
+    (session / "run.json").write_text(json.dumps(locked), encoding="utf-8")
+    code, _, err = rtfeedback("replay", session)
+    assert code == 0
+    assert err == ["device was NVIDIA H100, and is cpu: the last bits may differ"]
+
+
 def test_on_another_machine_the_last_digits_may_differ_and_that_is_said(
     session: Path, rtfeedback: CommandLine
 ) -> None:
@@ -333,30 +398,3 @@ def test_on_another_machine_the_last_digits_may_differ_and_that_is_said(
     assert "within 0.001 of z" in out
     assert err[0].startswith("torch was 2.0, and is ")
     assert err[1].startswith("processor was another, and is ")
-
-
-# --- the end --------------------------------------------------------------------------
-
-
-def test_what_a_killed_run_computed_beyond_its_last_message_is_no_difference(
-    session: Path, rtfeedback: CommandLine
-) -> None:
-    lines = (session / "messages.jsonl").read_bytes().splitlines(keepends=True)
-    cut = b"".join(lines[:-9]) + lines[-9][:30]
-    (session / "messages.jsonl").write_bytes(cut)
-    code, out, _ = rtfeedback("replay", session, "--device", "cpu")
-    assert code == 0
-    assert "The record ends before the run did: it was killed, or its disk was full." in out
-
-
-def test_a_run_of_silence_alone_is_computed_again(run: RunIt, predictor: Predictor) -> None:
-    first, then = clean(0.2), clean(0.05, seed=1, start=START + 0.3)
-    archive = run(Troubled([first, then]), hop=0.25)
-    assert [m["reason"] for m in archive.messages if m["topic"] == "feedback"] == ["stale"]
-    assert is_same(archive, replay(archive, predictor))
-
-
-def test_the_messages_of_a_run_are_all_of_one_run(session: Path) -> None:
-    archive = Archive(session)
-    assert {(m["session"], m["run"]) for m in archive.messages} == {("sub-01_ses-01", "01")}
-    assert archive.closed

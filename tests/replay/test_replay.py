@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from rtfeedback.errors import OutputError
 from rtfeedback.online.settings import RunConfig
 from rtfeedback.predictor import Predictor
 from rtfeedback.replay.archive import Archive
@@ -18,7 +19,7 @@ from rtfeedback.replay.replay import replay
 from rtfeedback.replay.report import is_same
 from rtfeedback.signals import Chunk, Marker
 from tests.lab import CHANNELS, RATE, TR, noise, stream_info
-from tests.replay.conftest import RunIt, daemon_of, run_of
+from tests.replay.conftest import RunIt, daemon_of
 from tests.replay.troubled import (
     START,
     Life,
@@ -308,7 +309,10 @@ def test_what_was_recorded_before_the_disk_was_full_is_computed_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("rtfeedback.online.telling.KEEP", 0.0)  # the run takes no second
-    folder = run_of(tiny_disk, predictor, Troubled([clean(60)], marked(60)), **BOTH)
+    daemon = daemon_of(tiny_disk, predictor, Troubled([clean(60)], marked(60)), **BOTH)
+    with pytest.raises(OutputError, match="is not whole"):
+        daemon.run()
+    folder = daemon.folder.path
     archive = Archive(folder)
     assert not archive.closed
     n = len([m for m in archive.messages if m["topic"] == "feedback"])
