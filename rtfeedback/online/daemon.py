@@ -231,8 +231,9 @@ class Daemon:
     def _answer(self, chunk: Chunk) -> None:
         assert self.course.line is not None
         self.inputs.record(chunk)
-        for _ in self.course.push(chunk):
-            self._watch()
+        for n, _ in enumerate(self.course.push(chunk)):
+            if n:  # the first is answered at once; nothing else waits for all of them
+                self._watch()
         if self.course.line.hears:
             self._silence.hear(self.inputs.heard or time.monotonic())
             self._state = "running"
