@@ -11,6 +11,8 @@ from pathlib import Path
 
 import torch
 
+from rtfeedback.provenance import processor
+
 BENCHMARKS = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"
 GIB = 2**30  # bytes
 
@@ -46,21 +48,12 @@ def _is_number(cell: str) -> bool:
 def machine() -> str:
     """Return the shape of this machine in words: processor, cores, memory, GPU, versions."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GIB
-    parts = [f"{os.cpu_count()} x {_processor()}", f"{memory:.0f} GiB"]
+    parts = [f"{os.cpu_count()} x {processor()}", f"{memory:.0f} GiB"]
     if torch.cuda.is_available():
         parts.append(torch.cuda.get_device_name())
     parts.append(f"{platform.system()}, Python {platform.python_version()}")
     parts.append(f"torch {torch.__version__}")
     return ", ".join(parts)
-
-
-def _processor() -> str:
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        text = ""
-    found = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
-    return found[1].strip() if found else platform.processor() or platform.machine()
 
 
 def provenance(command: str) -> str:

@@ -23,12 +23,13 @@ def machine(device: torch.device) -> dict[str, str]:
     return {
         "python": platform.python_version(),
         "system": platform.platform(),
-        "processor": _processor(),
+        "processor": processor(),
         "device": name,
     }
 
 
-def _processor() -> str:
+def processor() -> str:
+    """Return what this machine's processor calls itself."""
     try:
         lines = _CPU.read_text(encoding="utf-8").splitlines()
     except OSError:

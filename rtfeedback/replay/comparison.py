@@ -19,7 +19,7 @@ NUMBERS = ("rois", "value")
 # Told because nothing came, and not because of what came.
 SILENCES = ("stale", "refused")
 # Events of streams, disk and people, which no sample brings about.
-OUTSIDE = ("lost", "refused", "reconnect", "mark", "recording_lost")
+OUTSIDE = ("lost", "refused", "reconnect", "mark", "recording_behind", "recording_lost")
 LEAST = 1e-12  # of z: what is not identical differs by no less
 # What every event says besides its facts.
 NAMES = ("topic", "schema", "session", "run", "publish_time")

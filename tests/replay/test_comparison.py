@@ -16,6 +16,7 @@ import pytest
 from rtfeedback.checkpoint import load_checkpoint, save_checkpoint
 from rtfeedback.predictor import Predictor
 from rtfeedback.replay.archive import Archive
+from rtfeedback.replay.comparison import Comparison
 from rtfeedback.replay.replay import replay
 from rtfeedback.replay.report import is_same
 from rtfeedback.xdf import Samples, read_chunks
@@ -398,3 +399,10 @@ def test_on_another_machine_the_last_digits_may_differ_and_that_is_said(
     assert "within 0.001 of z" in out
     assert err[0].startswith("torch was 2.0, and is ")
     assert err[1].startswith("processor was another, and is ")
+
+
+@pytest.mark.parametrize("kind", ["recording_behind", "recording_lost", "mark", "reconnect"])
+def test_what_no_sample_brings_about_is_not_computed_again(kind: str) -> None:
+    told = {"topic": "event", "schema": "", "session": "", "run": "", "publish_time": 0.0}
+    assert Comparison([{**told, "event": kind, "seconds": 6.0}], {}).published_events == []
+    assert len(Comparison([{**told, "event": "gap"}], {}).published_events) == 1
