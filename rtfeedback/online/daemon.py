@@ -25,7 +25,8 @@ from rtfeedback.signals import Chunk
 
 HEARTBEAT = 1.0  # s between status messages, whatever happens
 ASK = 0.1  # s after which it is looked for a question again
-PULL = 0.1  # s that a pull may wait, so that nothing else waits longer
+PULL = 0.25  # s that a pull may wait, so that nothing else waits longer
+PULL_MARKED = 0.1  # s, where a marker may come at any time, and what it makes due
 
 
 class Stopped(Exception):  # noqa: N818 (an order, not an error)
@@ -217,7 +218,8 @@ class Daemon:
         if self._stopping or time.monotonic() > self._end:
             raise Stopped
         line = self.course.line
-        chunk = self.inputs.pull(PULL, line.wanted() if line else 1)
+        patience = PULL_MARKED if self.inputs.markers_name else PULL
+        chunk = self.inputs.pull(patience, line.wanted() if line else 1)
         pulled = time.monotonic()
         if line is not None:
             for marker in self.inputs.pull_markers():

@@ -9,9 +9,9 @@ import numpy as np
 from rtfeedback.online.source import Stream, StreamLost
 from rtfeedback.signals import Chunk
 
-HOLD = 0.25  # s that samples are held back, at most
+HOLD = 0.5  # s that samples are held back, at most
 LAST = 0.05  # s of samples that are left for the moment at which a window falls due
-SPLIT = 4  # times that, at least, for which it is worth a look of its own before
+SPLIT = 6  # times that, at least, for which it is worth a look of its own before
 
 
 class Gathering:
@@ -56,7 +56,7 @@ class Gathering:
         """
         if self._lost is not None:
             raise self._lost
-        enough = self._enough(wanted)
+        enough, began = self._enough(wanted), time.monotonic()
         try:
             chunk = self.stream.pull(timeout, max(1, enough - self._n))
         except StreamLost as error:
@@ -66,7 +66,7 @@ class Gathering:
             return self._release()
         now = time.monotonic()
         if chunk is not None:
-            self._since = self._since if self._n else now
+            self._since = self._since if self._n else began
             self.heard = now
             self._held.append(chunk)
             self._n += len(chunk.stamps)

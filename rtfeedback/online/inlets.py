@@ -17,9 +17,10 @@ import pylsl.util
 
 from rtfeedback.errors import StreamError
 from rtfeedback.online.description import parse
+from rtfeedback.online.numeric_inlet import NumericInlet
 from rtfeedback.online.receipt import Receipt
 from rtfeedback.online.source import Idle, StreamLost, conversion
-from rtfeedback.signals import Chunk, Float64, Marker
+from rtfeedback.signals import Chunk, Marker
 
 __all__ = ["BUFFER", "SLICE", "Idle", "LSLMarkers", "LSLStream", "StreamLost", "VisibleStream"]
 
@@ -27,7 +28,6 @@ ResultT = TypeVar("ResultT")
 
 SLICE = 0.04  # s that liblsl may block between two calls of `idle`
 BUFFER = 360  # s of samples that wait in liblsl; older ones are dropped
-_TAIL = 0.1  # s of a pull: what it had got when a stream ends, liblsl throws away
 _OPENING = 10.0  # s that a stream may take to answer once found
 _PULL = 1.0  # s of samples taken in one pull at most, so that none takes long
 
@@ -76,10 +76,10 @@ class LSLStream:
     """
 
     def __init__(self, found: Any, *, buffer: int = BUFFER, idle: Idle = lambda: None) -> None:
-        self._inlet, self.description = _open(found, buffer, idle)
+        inlet, self.description = _open(found, buffer, idle)
         self.info, notes = parse(self.description)
-        self._most = max(1, round(self.info.sfreq * _PULL))
-        self.notes = (*notes, *conversion(np.dtype(self._inlet.np_dtype).name))
+        self._inlet: Any = NumericInlet(inlet, max(1, round(self.info.sfreq * _PULL)))
+        self.notes = (*notes, *conversion(np.dtype(inlet.np_dtype).name))
         self._receipt = Receipt(time.monotonic())
 
     def pull(self, timeout: float, wanted: int = 1) -> Chunk | None:
@@ -95,18 +95,18 @@ class LSLStream:
         Raises
         ------
         StreamLost
-            The stream has ended; what then waited in liblsl is gone.
+            The stream has ended; what then waited in liblsl is gone, and is counted there.
         """
-        wanted = min(wanted, self._most)
+        wanted = min(wanted, self._inlet.most)
         try:
-            there = self._inlet.samples_available()
-            samples, stamps = self._pull(timeout, wanted)
+            there = self._inlet.waiting()
+            samples, stamps = self._inlet.pull(timeout, wanted)
         except pylsl.util.LostError as error:
-            raise _lost(self.info.name) from error
+            raise _lost(self.info.name, self._inlet.unread) from error
         received = self._receipt.date(
             time.monotonic(),
             waited=timeout,
-            waiting=len(stamps) >= self._most,
+            waiting=len(stamps) >= self._inlet.most,
             lay=there >= wanted or len(stamps) < wanted,
         )
         if not len(stamps):
@@ -115,17 +115,6 @@ class LSLStream:
             return Chunk(samples, stamps, received)
         with np.errstate(over="ignore"):  # a float64 beyond float32 is infinite
             return Chunk(np.array(samples, np.float32, order="C"), stamps, received, samples)
-
-    def _pull(self, timeout: float, wanted: int) -> tuple[Any, Float64]:
-        """Wait for so many samples, and take what else is there."""
-        # Into memory of their own: pylsl makes a new ctypes type each time that it is given
-        # a place to write to.
-        samples, stamps = self._inlet.pull_chunk(timeout, wanted, as_numpy=True)
-        more = min(self._inlet.samples_available(), self._most - len(stamps))
-        if len(stamps) < wanted or not more:
-            return samples, stamps
-        rest, later = self._inlet.pull_chunk(0.0, more, as_numpy=True)
-        return np.concatenate([samples, rest]), np.concatenate([stamps, later])
 
     def close(self) -> None:
         """Leave the stream; a closed one cannot be pulled."""
@@ -194,10 +183,10 @@ def _text(value: Any) -> Any:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
 
 
-def _lost(name: str) -> StreamLost:
+def _lost(name: str, unread: int = 0) -> StreamLost:
+    gone = f"; {unread} samples that had arrived could not be read any more" if unread else ""
     return StreamLost(
         f"The stream '{name}' has ended",
-        found="Its sender closed it, crashed or became unreachable; of what it sent in its"
-        f" last {_TAIL:g} s some may be missing",
+        found=f"Its sender closed it, crashed or became unreachable{gone}",
         do="Restart it; a run waits for it",
     )

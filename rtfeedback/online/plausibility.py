@@ -9,6 +9,7 @@ depends on no chunk.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 from statistics import median
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 
 from rtfeedback.checkpoint import CheckpointSpec
 from rtfeedback.online.timeline import RATE_TOLERANCE, Timeline
-from rtfeedback.signals import Bool, Float32, Float64
+from rtfeedback.signals import Float32, Float64
 from rtfeedback.volume_locked import VolumeLocked
 
 MAGNITUDE = 8.0  # times the training's amplitude, or a part of it: no cap or brain does that
@@ -66,7 +67,6 @@ class Plausibility:
         self._raw_is_expected = trained is not None and trained > LOCKED
         self.follow(tr)
         self.doubt: Doubt | None = None
-        self._filtered: Float64 = np.empty((0, self._n_channels))
         self._looks: deque[float] = deque(maxlen=LOOKS)
         self._sent = _Sent(self._n_channels, self._second)
         self.begin()
@@ -84,31 +84,38 @@ class Plausibility:
         self._begin_second()
 
     def _begin_second(self) -> None:
-        self._power, self._n = np.zeros(self._n_channels), 0
+        # Kept until the second is whole: small arrays cost as much as large ones.
+        self._recorded: list[Float32] = []
+        self._filtered: list[Float64] = []
+        self._stamps: list[Float64] = []
+        self._n = 0
 
     def hear(self, recorded: Float32) -> None:
         """Take the chain's channels as they came, shape (n_times, n_channels).
 
         Call it before `look`, with the same samples; without it a program that hangs is
-        not found out.
+        not found out. The array is kept for a second, and must not change.
         """
-        self._sent.push(recorded)
+        self._recorded.append(recorded)
 
     def tap(self, filtered: Float64) -> None:
-        """Take the chain's filtered signal, shape (n_times, n_channels), in volts."""
-        self._filtered = filtered
+        """Take the chain's filtered signal, shape (n_times, n_channels), in volts.
+
+        The array is kept for a second, and must not change.
+        """
+        self._filtered.append(filtered)
 
     def look(self, stamps: Float64, timeline: Timeline) -> None:
         """Judge what was tapped, whose samples have these stamps; none straddle a second."""
-        x = self._filtered
-        self._locked.push(x, stamps)
-        self._power += np.einsum("tc,tc->c", x, x)
-        self._n += len(x)
+        self._stamps.append(stamps)
+        self._n += len(stamps)
         if self._n < self._second:
             return
+        x = np.concatenate(self._filtered)
+        self._locked.push(x, np.concatenate(self._stamps))
         hung = self._of_sending()
         if self._typical is not None and not hung:  # what is no EEG has no amplitude
-            rms = np.sqrt(self._power / self._n)
+            rms = np.sqrt(np.einsum("tc,tc->c", x, x) / len(x))
             self._looks.append(float(np.median(rms / np.maximum(self._typical, 1e-12))))
         self._begin_second()
         rate = self._of_rate(timeline)
@@ -144,7 +151,7 @@ class Plausibility:
 
     def _of_sending(self) -> Doubt | None:
         """Doubt what hangs, for as long as a window holds any of it."""
-        if found := self._sent.judge():
+        if found := self._sent.judge(self._recorded):
             self._hung = found
             self._within = ceil(self._window) + 1  # it may go on into the next second
         elif self._within:
@@ -191,7 +198,6 @@ class _Sent:
 
     def __init__(self, n_channels: int, second: int) -> None:
         self._second = second  # in samples
-        self._n_channels = n_channels
         n_words = (n_channels + 1) // 2
         rng = np.random.default_rng(0)
         self._weights = rng.integers(1, 2**64, n_words, dtype=np.uint64) | np.uint64(1)
@@ -199,26 +205,19 @@ class _Sent:
 
     def begin(self) -> None:
         self._hashes = np.empty(0, np.uint64)  # of the last 4 s
-        self._new: list[NDArray[np.uint64]] = []
         self._last: Float32 | None = None  # the newest sample, shape (1, n_channels)
-        self._moved: Bool = np.zeros(self._n_channels, np.bool_)  # within the second
 
-    def push(self, samples: Float32) -> None:
-        if not len(samples):
-            return
-        before = samples[:1] if self._last is None else self._last
-        if not self._moved.all():
-            self._moved |= (samples != before).any(axis=0)
-        self._last = samples[-1:].copy()
-        self._new.append(np.einsum("tw,w->t", _words(samples), self._weights))
-
-    def judge(self) -> str:
-        """Return what is wrong with the second that ends here, in words, if anything is."""
-        if self._last is None:
+    def judge(self, second: Sequence[Float32]) -> str:
+        """Return what is wrong with a second, in words, if anything is."""
+        if not second:
             return ""
-        self._hashes = np.concatenate([self._hashes, *self._new])[-2 * AGAIN * self._second :]
-        still, n = int(np.sum(~self._moved)), len(self._moved)
-        self._new, self._moved = [], np.zeros_like(self._moved)
+        samples = np.concatenate(second)
+        before = samples[:1] if self._last is None else self._last
+        moved = (samples != before).any(axis=0)
+        self._last = samples[-1:]
+        hashes = np.einsum("tw,w->t", _words(samples), self._weights)
+        self._hashes = np.concatenate([self._hashes, hashes])[-2 * AGAIN * self._second :]
+        still, n = int(np.sum(~moved)), len(moved)
         if still == n:
             return "No channel changed for a second: the amplifier's program sends one value"
         if 2 * still > n:

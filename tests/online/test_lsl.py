@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -9,6 +10,8 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from queue import Queue
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -333,6 +336,50 @@ def test_a_lost_stream_says_so(name: str) -> None:
     with pytest.raises(StreamLost, match=name):  # noqa: PT012 (which pull raises is open)
         while time.monotonic() < deadline:
             stream.pull(0.05)
+    stream.close()
+
+
+def pulling(stream: LSLStream, wanted: int) -> tuple[Thread, Queue[Chunk | None]]:
+    """Pull in a thread for longer than any test takes; return it, and what comes of it."""
+    came: Queue[Chunk | None] = Queue()
+    thread = Thread(target=lambda: came.put(stream.pull(10 * WAIT, wanted)))
+    thread.start()
+    return thread, came
+
+
+@pytest.mark.parametrize("fmt", ["float32", "int16"])
+def test_what_a_pull_had_got_when_its_stream_ended_is_returned(name: str, fmt: str) -> None:
+    outlet = unnamed(name, fmt, labels="C3 C4")
+    stream = find_stream(name, timeout=WAIT)
+    thread, came = pulling(stream, 100)
+    samples = np.arange(60).reshape(30, 2)
+    outlet.push_chunk(samples.tolist(), 5.0)
+    until(lambda: np.count_nonzero(stream._inlet._stamps[:100]) == 30)  # liblsl wrote them
+    del outlet
+    thread.join(WAIT)
+    chunk = came.get_nowait()
+    assert chunk is not None
+    np.testing.assert_array_equal(chunk.samples, samples)
+    assert chunk.stamps[-1] == pytest.approx(5.0, abs=1e-3)
+    with pytest.raises(StreamLost, match=name) as lost:
+        stream.pull(WAIT)
+    assert "could not be read" not in str(lost.value)
+    stream.close()
+
+
+def test_what_liblsl_gives_to_nobody_is_counted(name: str) -> None:
+    outlet = unnamed(name, labels="C3 C4")
+    stream = find_stream(name, timeout=WAIT)
+    outlet.push_chunk([[1.0, 2.0]] * 30, 5.0)
+    until(lambda: stream._inlet.waiting() == 30)
+    del outlet
+    got = 0
+    with pytest.raises(StreamLost) as lost:  # noqa: PT012 (which pull raises is open)
+        while True:
+            chunk = stream.pull(0.1, 100)
+            got += len(chunk.stamps) if chunk else 0
+    unread = re.search(r"(\d+) samples that had arrived could not", str(lost.value))
+    assert got + (int(unread[1]) if unread else 0) == 30
     stream.close()
 
 
