@@ -23,9 +23,9 @@ from bench.artefacts import (
     fitted,
     read_run,
 )
+from offline.features import through_chain
 from offline.fit_artefacts import LARGE, fit_artefacts
 from offline.injection import KINDS, Kind, inject
-from offline.prepare import through_chain
 from offline.recordings import Recording
 from offline.report import table
 from rtfeedback.artefacts import ArtefactRule

@@ -19,9 +19,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from offline.features import through_chain
 from offline.fit_artefacts import fit_artefacts
 from offline.injection import KINDS, Kind, inject
-from offline.prepare import through_chain
 from offline.recordings import Recording, read_recording
 from offline.report import table
 from rtfeedback.artefacts import ArtefactRule

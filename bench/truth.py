@@ -9,7 +9,7 @@ import numpy as np
 
 from offline.dataset import window_at
 from offline.faults import Plan
-from offline.prepare import through_chain
+from offline.features import through_chain
 from offline.recordings import Recording
 from rtfeedback.predictor import Predictor
 from rtfeedback.signals import Bool, Float32, Float64

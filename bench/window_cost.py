@@ -27,7 +27,7 @@ from rtfeedback.checkpoint import CheckpointSpec
 from rtfeedback.models import AnyModelConfig, EEGNetConfig, RidgeConfig
 from rtfeedback.online.line import Line
 from rtfeedback.online.plausibility import Plausibility
-from rtfeedback.online.trclock import CountedVolumes
+from rtfeedback.online.volumes import CountedVolumes
 from rtfeedback.ring import RingBuffer
 from rtfeedback.signals import Chunk, Float32, StreamInfo
 from rtfeedback.windows import WindowSpec

@@ -1,31 +1,29 @@
-"""Find the runs of a BIDS dataset that have both EEG and BOLD, with their sidecars."""
+"""A run that has EEG and BOLD, and what its files and sidecars say, by BIDS inheritance."""
 
 from __future__ import annotations
 
-import csv
-import json
-from dataclasses import dataclass, replace
-from math import isfinite
+from dataclasses import dataclass, field, replace
+from math import isfinite, nan
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from mne_bids import BIDSPath, find_matching_paths
 
+from offline.layout import RecordingConfig, position_or_label
+from offline.matlab_eeg import read_matlab
 from offline.recordings import Recording, read_recording
+from offline.tables import read_json, read_rows, read_table
 from rtfeedback.channels import canonical, kind_of
-from rtfeedback.errors import DatasetError
+from rtfeedback.errors import DatasetError, RtfeedbackError
 from rtfeedback.naming import name_channels
 from rtfeedback.signals import Float64, Marker
 
-EEG_EXTENSIONS = [".vhdr", ".edf", ".bdf", ".set", ".fif"]
-BOLD_EXTENSIONS = [".nii.gz", ".nii"]
-MOTION = ("trans_x", "trans_y", "trans_z", "rot_x", "rot_y", "rot_z")
+MISSING = ("", "n/a", "nan")
 
 
 @dataclass(frozen=True, slots=True)
 class PairedRun:
-    """One run's files.
+    """One run's files, and what was stated of them in place of their sidecars.
 
     Attributes
     ----------
@@ -33,9 +31,21 @@ class PairedRun:
         BIDS entities, such as `sub-01_task-motorimagery_run-01`.
     subject, session, task, run : str
         The entities' values, `""` where there is none.
-    eeg, bold : BIDSPath
-    confounds : Path or None
-        The run's confounds table, from a derivative.
+    eeg : Path
+    bold : Path or None
+        None where the regions' course was extracted already.
+    course : Path or None
+        Table of such courses: a row per volume, a column per region.
+    root : Path
+        Folder of the dataset: sidecars above it do not apply.
+    tr : float or None
+        Seconds, where stated; what sidecars say, without.
+    onset : float or None
+        Seconds of the EEG at which volume 0 began, where stated.
+    events, confounds : Path or None
+        Tables of the task, where stated, and of what else moved the BOLD.
+    recording : RecordingConfig
+        What the EEG's file does not say of itself.
     """
 
     name: str
@@ -43,52 +53,63 @@ class PairedRun:
     session: str
     task: str
     run: str
-    eeg: BIDSPath
-    bold: BIDSPath
-    confounds: Path | None
+    eeg: Path
+    bold: Path | None
+    root: Path
+    course: Path | None = None
+    tr: float | None = None
+    onset: float | None = None
+    events: Path | None = None
+    confounds: Path | None = None
+    recording: RecordingConfig = field(default_factory=RecordingConfig)
+
+    @property
+    def measured(self) -> Path:
+        """The file of what the scanner measured: the BOLD's, or the course's."""
+        path = self.course or self.bold
+        assert path is not None, "a run has either"
+        return path
 
 
-def find_paired_runs(root: Path, *, task: str | None = None) -> list[PairedRun]:
-    """Return the runs that have both EEG and BOLD, in the order of their names.
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A run that cannot be used, and why."""
 
-    Raises
-    ------
-    DatasetError
-        If `root` is no BIDS dataset, or has no such run.
-    """
-    if not (root / "dataset_description.json").is_file():
-        raise DatasetError(
-            f"{root} is not a BIDS dataset",
-            found="No dataset_description.json in it" if root.is_dir() else "No such folder",
-            do="Name the folder that holds it; 'rtfeedback simulate' makes one",
-        )
-    eeg = _find(root, "eeg", EEG_EXTENSIONS, task)
-    bold = _find(root, "bold", BOLD_EXTENSIONS, task)
-    names = sorted(eeg.keys() & bold.keys())
-    if not names:
-        of_task = f" of task '{task}'" if task else ""
-        raise DatasetError(
-            f"{root} has no run with both EEG and BOLD",
-            found=f"{len(eeg)} EEG and {len(bold)} BOLD files{of_task}",
-            do="EEG and BOLD of a run need the same sub, ses, task and run entities",
-        )
-    return [_paired_run(root, name, eeg[name], bold[name]) for name in names]
+    run: str
+    error: RtfeedbackError
+
+
+class FoundRuns(NamedTuple):
+    """The runs of a dataset that have both halves, and those of which one is broken."""
+
+    runs: list[PairedRun]
+    skipped: list[Refused]
 
 
 def read_eeg(run: PairedRun) -> Recording:
-    """Read a run's EEG, with the channel types and reference that its sidecars state."""
-    recording = read_recording(Path(run.eeg.fpath))
-    types = _channel_types(run.eeg)
+    """Read a run's EEG, with the channel types and reference that its sidecars state.
+
+    Raises
+    ------
+    RecordingError
+        If the file is absent, broken or foreign.
+    """
+    if run.eeg.suffix.lower() == ".mat":
+        recording = read_matlab(run.eeg, run.recording, run.name)
+    else:
+        recording = read_recording(run.eeg)
+    types = _channel_types(run)
     info = recording.info
     kinds = tuple(
         kind_of(label, types[label]) if types.get(label) else kind
         for label, kind in zip(info.channels, info.kinds, strict=True)
     )
-    stated = str(sidecar(run.eeg, "eeg").get("EEGReference", ""))
+    stated = str(sidecar(run, "eeg").get("EEGReference", ""))
     if stated.strip().lower() == "n/a":  # BIDS's word for nothing
         stated = ""
-    info = replace(info, kinds=kinds, reference=info.reference or canonical(stated))
-    return replace(recording, info=info)
+    reference = run.recording.reference or info.reference or canonical(stated)
+    info = replace(info, kinds=kinds, reference=reference)
+    return _as_stated(replace(recording, info=info), run.recording)
 
 
 def named_markers(run: PairedRun) -> tuple[Marker, ...]:
@@ -96,7 +117,7 @@ def named_markers(run: PairedRun) -> tuple[Marker, ...]:
 
     A file made by mne-bids calls its markers `S  1`; what they mean is in that table only.
     """
-    path = Path(run.eeg.fpath).parent / f"{run.name}_events.tsv"
+    path = run.eeg.parent / f"{run.eeg.name.rpartition('_')[0]}_events.tsv"
     if not path.is_file():
         return ()
     table = read_table(path)
@@ -113,154 +134,126 @@ def named_markers(run: PairedRun) -> tuple[Marker, ...]:
 
 
 def repetition_time(run: PairedRun) -> float:
-    """Return the TR that a BOLD run's sidecar states, in seconds.
+    """Return a run's TR in seconds: what was stated of it, else what its sidecars state.
 
     Raises
     ------
     DatasetError
-        If it states none.
+        If neither does.
     """
-    stated = sidecar(run.bold, "bold").get("RepetitionTime")
+    stated = run.tr or sidecar(run, "bold").get("RepetitionTime")
     if not isinstance(stated, int | float) or not stated > 0:
         raise DatasetError(
             f"The BOLD of {run.name} has no RepetitionTime",
             found=f"{stated!r} in its JSON sidecars",
-            do="State RepetitionTime, in seconds, in the run's or the task's _bold.json",
+            do="State RepetitionTime, in seconds, in the run's or the task's _bold.json, or"
+            " the TR by --tr, a column tr of --pairs, or layout.tr",
         )
     return float(stated)
 
 
-def read_confounds(run: PairedRun, n_volumes: int) -> dict[str, Float64]:
-    """Return a run's `motion`, shape (n_volumes, 6), and `global_signal`, where known.
+def read_courses(run: PairedRun) -> dict[str, Float64]:
+    """Return a run's extracted courses by region, each of shape (n_volumes,).
+
+    NaN where a cell is empty or `n/a`: that volume was scrubbed.
 
     Raises
     ------
     DatasetError
-        If the table cannot be read, or does not go with the volumes.
+        If the table cannot be read, has no row, or a cell that is no number.
     """
-    if run.confounds is None:
+    if run.course is None:
         return {}
-    table = read_table(run.confounds)
-    found: dict[str, Float64] = {}
-    try:
-        if all(name in table for name in MOTION):
-            found["motion"] = np.array([table[name] for name in MOTION], dtype=np.float64).T
-        if "global_signal" in table:
-            found["global_signal"] = np.array(table["global_signal"], dtype=np.float64)
-    except ValueError as error:
+    columns, rows = read_rows(run.course)
+    if not rows:
         raise DatasetError(
-            f"{run.confounds} has a cell that is no number",
-            found=str(error),
-            do="Take the confounds again from the processing that made them",
-        ) from error
-    for name, values in found.items():
-        if len(values) != n_volumes:
-            raise DatasetError(
-                f"{run.confounds} does not go with its BOLD",
-                found=f"{len(values)} rows of {name}, {n_volumes} volumes",
-                do="Take confounds and BOLD from the same processing",
-            )
-    return found
+            f"The course {run.course} has no row",
+            do="Give a table with a header, a column per region and a row per volume",
+        )
+    courses = {name: np.full(len(rows), nan) for name in columns}
+    for index, (line, cells) in enumerate(rows):
+        for name, cell in cells.items():
+            if cell.strip().lower() in MISSING:
+                continue
+            try:
+                courses[name][index] = float(cell)
+            except ValueError as error:
+                raise DatasetError(
+                    f"The course {run.course} has a cell that is no number",
+                    found=f"'{cell}' in column {name} of line {line}",
+                    do="Give a column of numbers per region, with a header",
+                ) from error
+    return courses
 
 
 def events_file(run: PairedRun) -> Path | None:
-    """Return the events beside a run's BOLD, or None."""
-    found = _inherited(run.bold, "events.tsv")
+    """Return the events that were stated, or those that go with a run's BOLD, or None."""
+    if run.events or run.bold is None:
+        return run.events
+    found = _inherited(run, run.bold, "func", "events.tsv")
     return found[-1] if found else None
 
 
-def sidecar(path: BIDSPath, suffix: str) -> dict[str, Any]:
-    """Return what a file's JSON sidecars say together, by BIDS inheritance."""
+def sidecar(run: PairedRun, suffix: str) -> dict[str, Any]:
+    """Return what the JSON sidecars of a run's `eeg` or `bold` say together."""
+    file, modality = (run.eeg, "eeg") if suffix == "eeg" else (run.bold, "func")
     content: dict[str, Any] = {}
-    for file in _inherited(path, f"{suffix}.json"):
-        content |= read_json(file)
+    if file is not None:
+        for each in _inherited(run, file, modality, f"{suffix}.json"):
+            content |= read_json(each)
     return content
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object.
+def _inherited(run: PairedRun, file: Path, modality: str, ending: str) -> list[Path]:
+    """Return the sidecars that apply to a file, the one that counts most last.
 
-    Raises
-    ------
-    DatasetError
-        If it is broken.
+    They lie in the folders of the raw data, and, of a derivative, in its own as well.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(content, dict):
-            raise ValueError("it holds no object")
-    except (OSError, ValueError) as error:
-        raise DatasetError(
-            f"{path} is broken", found=str(error), do="Mend it, or take it anew"
-        ) from error
-    return content
-
-
-def read_table(path: Path) -> dict[str, list[str]]:
-    """Read a BIDS table as columns of text.
-
-    Raises
-    ------
-    DatasetError
-        If it cannot be read.
-    """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, delimiter="\t")
-            rows = list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DatasetError(
-            f"The table {path} cannot be read",
-            found=getattr(error, "strerror", None) or str(error),
-            do="Mend it, or take it anew",
-        ) from error
-    return {name: [row[name] or "" for row in rows] for name in reader.fieldnames or ()}
-
-
-def _inherited(path: BIDSPath, ending: str) -> list[Path]:
-    """Return the sidecars that apply to a file, the one that counts most last."""
-    file, root = Path(path.fpath), Path(path.root)
-    entities = set(file.name.split("_")[:-1])
+    raw = [run.root, run.root / f"sub-{run.subject}"]
+    raw += [raw[-1] / f"ses-{run.session}"] if run.session else []
+    above = [each for each in reversed(file.parents) if run.root in each.parents]
+    folders = dict.fromkeys([*raw, raw[-1] / modality, *above, file.parent])
+    entities = {*file.name.split("_")[:-1], *run.name.split("_")}
     found: list[Path] = []
-    for folder in (root, *reversed([each for each in file.parents if root in each.parents])):
+    for folder in folders:
         named = sorted(folder.glob(f"*{ending}"), key=lambda each: (len(each.name), each.name))
-        for sidecar in named:
-            *labels, last = sidecar.name.split("_")
+        for each in named:
+            *labels, last = each.name.split("_")
             if last == ending and entities.issuperset(labels):
-                found.append(sidecar)
+                found.append(each)
     return found
 
 
-def _find(
-    root: Path, suffix: str, extensions: list[str], task: str | None
-) -> dict[str, BIDSPath]:
-    found = find_matching_paths(root, suffixes=suffix, extensions=extensions, tasks=task)
-    derivatives = root / "derivatives"
-    return {
-        path.basename.rsplit("_", 1)[0]: path
-        for path in found
-        if derivatives not in Path(path.fpath).parents
-    }
-
-
-def _paired_run(root: Path, name: str, eeg: BIDSPath, bold: BIDSPath) -> PairedRun:
-    tables = sorted((root / "derivatives").rglob(f"{name}_desc-confounds_timeseries.tsv"))
-    return PairedRun(
-        name=name,
-        subject=eeg.subject,
-        session=eeg.session or "",
-        task=eeg.task or "",
-        run=eeg.run or "",
-        eeg=eeg,
-        bold=bold,
-        confounds=tables[0] if tables else None,
-    )
-
-
-def _channel_types(eeg: BIDSPath) -> dict[str, str]:
-    found = _inherited(eeg, "channels.tsv")
+def _channel_types(run: PairedRun) -> dict[str, str]:
+    found = _inherited(run, run.eeg, "eeg", "channels.tsv")
     table = read_table(found[-1]) if found else {}
     if "name" not in table or "type" not in table:
         return {}
     names = name_channels(table["name"], table["type"]).channels
     return dict(zip(names, table["type"], strict=True))
+
+
+def _as_stated(recording: Recording, settings: RecordingConfig) -> Recording:
+    """Return a recording with its channels renamed, retyped and left out as stated."""
+    if not (settings.kinds or settings.rename or settings.drop):
+        return recording
+    info = recording.info
+    kinds, labels = list(info.kinds), list(info.channels)
+    for wanted, kind in settings.kinds.items():
+        if (column := position_or_label(wanted, info.channels)) is not None:
+            kinds[column] = kind
+    for wanted, label in settings.rename.items():
+        if (column := position_or_label(wanted, info.channels)) is not None:
+            labels[column] = canonical(label)
+    dropped = {position_or_label(wanted, info.channels) for wanted in settings.drop}
+    kept = [column for column in range(len(labels)) if column not in dropped]
+    info = replace(
+        info,
+        channels=tuple(labels[column] for column in kept),
+        kinds=tuple(kinds[column] for column in kept),
+        units=tuple(info.units[column] for column in kept),
+    )
+    samples = recording.samples
+    if len(kept) < len(labels):
+        samples = samples.take(kept, axis=1)
+    return replace(recording, info=info, samples=samples)

@@ -7,7 +7,6 @@ sample, found by the rule that the daemon goes by.
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field, ValidationError
 
+from offline.ledger import count_one
 from rtfeedback.artefacts import ArtefactRule
 from rtfeedback.chain import ChainSpec
 from rtfeedback.checkpoint import Environment
@@ -25,6 +25,7 @@ from rtfeedback.signals import Bool, Float32, Float64, Int64
 from rtfeedback.windows import WindowSpec, due_of_marker, reached
 
 MANIFEST = "store.json"
+SHARED = "shared"  # folder of what goes for all runs, such as a mask of volumes
 READS = "test_reads.json"
 SEMI_SYNTHETIC = (
     "Semi-synthetic: real EEG, BOLD simulated from it. This tests the plumbing;"
@@ -50,12 +51,35 @@ class RunManifest(Config):
     eeg_file: str
     eeg_sha256: str
     bold_sha256: str
+    duration: float
+    """Of the EEG, in seconds."""
     onsets_from: str
     """Where the volumes' onsets came from."""
+    drift_ppm: float | None = None
+    """By how much slower than its stated TR the scanner ran by the EEG's clock."""
+    jitter: float | None = None
+    """Sd of the volumes' markers about an even grid, in seconds."""
+    upstream: tuple[str, ...] = ()
+    """What `prepare` did to this run's EEG before the chain."""
+    bad_channels: tuple[str, ...] = ()
+    interpolated: tuple[str, ...] = ()
+    """Bad channels that hold what the others say."""
+    quality: dict[str, Any] = Field(default_factory=dict)
+    """Of the BOLD: tSNR, DVARS, spikes, head motion in mm; a figure of it lies in the run's
+    folder."""
+    notes: tuple[str, ...] = ()
+    """What was found and chosen."""
     volume_locked: float | None = None
     """Share of the EEG that repeats from volume to volume (see `VolumeLocked`)."""
     arrays: dict[str, str]
     """SHA-256 of each array file."""
+
+
+class SkippedRun(Config):
+    """A run of the dataset that the store does not hold."""
+
+    name: str
+    why: str
 
 
 class ROIManifest(Config):
@@ -64,6 +88,8 @@ class ROIManifest(Config):
     name: str
     unit: str
     definition: str
+    causal: bool = False
+    """Whether each value comes of no later volume."""
 
 
 class StoreManifest(Config):
@@ -71,14 +97,20 @@ class StoreManifest(Config):
 
     schema_: Literal["rtfeedback/store/1"] = Field(default="rtfeedback/store/1", alias="schema")
     dataset: str
+    root: str
+    """Folder that it was prepared from."""
     chains: dict[str, ChainSpec]
     targets: tuple[ROIManifest, ...]
     runs: tuple[RunManifest, ...]
+    skipped: tuple[SkippedRun, ...] = ()
+    """Runs that could not be used."""
     slice_ref: float
     environment: Environment
     upstream: str
     semi_synthetic: bool
     """Real EEG with a simulated BOLD: no claim of skill follows from it."""
+    notes: tuple[str, ...] = ()
+    """What is to be known of all targets."""
     config: dict[str, object]
     versions: dict[str, str]
 
@@ -220,17 +252,7 @@ class Store:
 
     def count_test_read(self) -> int:
         """Count one more reading of the test part, and return how many there were."""
-        path = self.path / READS
-        try:
-            reads = 1 + (int(json.loads(path.read_text())["reads"]) if path.is_file() else 0)
-            path.write_text(json.dumps({"reads": reads}) + "\n")
-        except (OSError, ValueError, TypeError, KeyError) as error:
-            raise DatasetError(
-                f"{path} cannot count one more reading of the held-out runs",
-                found=str(error),
-                do="Make the store writable, and leave its files as they are",
-            ) from error
-        return reads
+        return count_one(self.path / READS)
 
 
 def window_at(features: Float32, end: int, n_times: int) -> Float32:

@@ -4,48 +4,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from offline.dataset import SEMI_SYNTHETIC, Run, Store, window_at
+from offline.dataset import SEMI_SYNTHETIC, Store
+from offline.held_out import held_out_runs, predict_held_out, training_volumes
 from offline.metrics import pearson, r2, skill
+from offline.parts import SHUFFLED
 from offline.report import Course, course_figure, table
 from offline.surrogates import SurrogateTest, surrogate_test
 from rtfeedback.checkpoint import CheckpointSpec
 from rtfeedback.errors import DatasetError
 from rtfeedback.folders import new_folder
 from rtfeedback.predictor import Predictor
-from rtfeedback.signals import Float64, Int64
+from rtfeedback.signals import Float64
 
 SURROGATES = 999
 REPORT, FIGURE = "evaluation.json", "courses.png"
-
-
-@dataclass(frozen=True, slots=True)
-class Predicted:
-    """What was predicted of a held-out run.
-
-    Attributes
-    ----------
-    course : Course
-        The volumes with a valid window, with measured and predicted.
-    z : float64, shape (n_volumes,)
-        The predictions' z.
-    artefacts : int64, shape (n_left_out,)
-        Volumes whose window is invalid for its artefacts, as it would be in the lab.
-    unbroken : Course
-        From the first valid volume to the last, interpolated linearly over those left
-        out: surrogates take a spectrum, and so equally spaced volumes.
-    """
-
-    course: Course
-    z: Float64
-    artefacts: Int64
-    unbroken: Course
 
 
 def evaluate(predictor: Predictor, store: Store, out: Path) -> dict[str, Any]:
@@ -71,7 +49,7 @@ def evaluate(predictor: Predictor, store: Store, out: Path) -> dict[str, Any]:
     _check_store(spec, store)
     with new_folder(out) as folder:
         reads = store.count_test_read()
-        found = [_predict(predictor, store.runs[name]) for name in spec.training.test]
+        found = [predict_held_out(predictor, store.runs[name]) for name in held_out_runs(spec)]
         courses = [each.course for each in found]
         test = _partial([each.unbroken for each in found])
         report = _report(predictor, store, courses, test, reads)
@@ -89,6 +67,8 @@ def print_report(report: dict[str, Any]) -> None:
     """Print a report's table."""
     if report["semi_synthetic"]:
         print(SEMI_SYNTHETIC)  # noqa: T201
+    if report["split"]["kind"] == "shuffled":
+        print(SHUFFLED)  # noqa: T201
     headers = ["held-out run", "volumes", "r", "R2", "design r", "design R2", "ceiling r"]
     keys = ("r", "r2", "r_of_design", "r2_of_design", "ceiling_r")
     rows = [
@@ -128,47 +108,6 @@ def _check_store(spec: CheckpointSpec, store: Store) -> None:
         )
 
 
-def _predict(predictor: Predictor, run: Run) -> Predicted:
-    """Return what is predicted of a run's first target."""
-    spec, (_, n_times) = predictor.spec, predictor.shape
-    examples = run.examples(spec.model.chain, spec.window)
-    if len(examples.volumes) == 0:
-        raise DatasetError(f"The held-out run {run.name} is too short for one window")
-    if not examples.allowed.any():
-        raise DatasetError(
-            f"No window of the held-out run {run.name} is free enough of artefacts",
-            found=f"All {len(examples.volumes)} hold more that is masked than the chain allows",
-            do="Look at its EEG, and hold out another run",
-        )
-    features, volumes = run.features(spec.model.chain), examples.volumes[examples.allowed]
-    target = spec.targets[0].name
-    found = [
-        predictor(window_at(features, int(end), n_times))[target]
-        for end in examples.ends[examples.allowed]
-    ]
-    predicted = np.array([roi.raw for roi in found])
-    every = np.arange(volumes[0], volumes[-1] + 1)
-    return Predicted(
-        course=_course(predictor, run, volumes, predicted),
-        z=np.array([roi.z for roi in found]),
-        artefacts=examples.volumes[~examples.allowed],
-        unbroken=_course(predictor, run, every, np.interp(every, volumes, predicted)),
-    )
-
-
-def _course(predictor: Predictor, run: Run, volumes: Int64, predicted: Float64) -> Course:
-    times = (volumes + predictor.spec.window.slice_ref) * run.manifest.tr
-    return Course(
-        name=run.name,
-        volumes=volumes,
-        times=np.asarray(times, dtype=np.float64),
-        measured=np.array(run.targets[volumes, 0]),
-        predicted=predicted,
-        design=np.array(run.design[volumes]),
-        truth=None if run.truth is None else np.array(run.truth[volumes, 0]),
-    )
-
-
 def _report(
     predictor: Predictor,
     store: Store,
@@ -190,8 +129,9 @@ def _report(
         "target": spec.targets[0].name,
         "unit": spec.targets[0].unit,
         "semi_synthetic": store.manifest.semi_synthetic,
-        "note": SEMI_SYNTHETIC if store.manifest.semi_synthetic else "",
+        "note": _note(spec, store),
         "split": {
+            "kind": spec.training.split,
             "train": spec.training.train,
             "validation": spec.training.validation,
             "test": spec.training.test,
@@ -205,6 +145,12 @@ def _report(
             for course, baseline in zip(courses, beside, strict=True)
         ],
     }
+
+
+def _note(spec: CheckpointSpec, store: Store) -> str:
+    """Return what has to stand above every figure and table."""
+    said = [SEMI_SYNTHETIC] if store.manifest.semi_synthetic else []
+    return " ".join([*said, SHUFFLED] if spec.training.split == "shuffled" else said)
 
 
 def _over_design(measured: Float64, predicted: Float64, design: Float64 | None) -> float | None:
@@ -255,9 +201,10 @@ def _design_baseline(
         )
     if not runs[0].manifest.conditions:
         return []
-    x = np.concatenate([_with_mean(run.design) for run in runs])
-    y = np.concatenate([run.targets[:, 0] for run in runs])
-    weights = np.linalg.lstsq(x, y, rcond=None)[0]
+    trained = [training_volumes(spec, run) for run in runs]
+    x = [_with_mean(run.design[rows]) for run, rows in zip(runs, trained, strict=True)]
+    y = [run.targets[rows, 0] for run, rows in zip(runs, trained, strict=True)]
+    weights = np.linalg.lstsq(np.concatenate(x), np.concatenate(y), rcond=None)[0]
     return [np.asarray(_with_mean(_design(course)) @ weights) for course in courses]
 
 

@@ -6,12 +6,11 @@ import numpy as np
 import torch
 from scipy import linalg
 
+from offline.blocks import BESIDE
 from offline.examples import Examples
 from rtfeedback.errors import DatasetError
 from rtfeedback.models.ridge import Ridge, RidgeConfig
 from rtfeedback.signals import Bool, Float64
-
-BESIDE = 20.0  # s between windows: by then BOLD's response to what they share is over
 
 
 def fit_ridge(

@@ -72,7 +72,7 @@ def brainvision_header(path: Path) -> BrainVisionHeader:
     try:
         binary = entries["DataFormat"].upper() == "BINARY"
         return BrainVisionHeader(
-            data=_beside(path, entries["DataFile"]),
+            data=_data_file(path, entries["DataFile"]),
             markers=_marker_file(path, entries.get("MarkerFile", "")),
             n_channels=int(entries["NumberOfChannels"]),
             n_bytes=_BV_BYTES[entries["BinaryFormat"].upper()] if binary else None,
@@ -94,6 +94,13 @@ def _reference(entries: dict[str, str]) -> str:
 
 def _beside(header: Path, name: str) -> Path:
     return header.parent / name.strip().replace("$b", header.stem)
+
+
+def _data_file(header: Path, name: str) -> Path:
+    """Return the data's file, also where a BIDS renaming left its old name in the header."""
+    named = _beside(header, name)
+    renamed = [header.with_suffix(suffix) for suffix in (".eeg", ".dat")]
+    return next((path for path in (named, *renamed) if path.is_file()), named)
 
 
 def _marker_file(header: Path, name: str) -> Path | None:

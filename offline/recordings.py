@@ -142,7 +142,7 @@ def _read_raw(path: Path) -> Any:
         warnings.simplefilter("always")
         try:
             preload = path.suffix.lower() in _PRELOADED
-            raw = mne.io.read_raw(path, preload=preload, verbose="error")
+            raw = mne.io.read_raw(path, preload=preload, verbose="error", **_told(path))
         except Exception as error:  # MNE's readers raise whatever a broken file makes them
             raise _unreadable(path, error) from error
     damage = [str(w.message) for w in heard if _DAMAGE.search(str(w.message))]
@@ -153,6 +153,13 @@ def _read_raw(path: Path) -> Any:
             do="Copy or export the recording again",
         )
     return raw
+
+
+def _told(path: Path) -> dict[str, Any]:
+    """Return what MNE is to know beside a header: where its data are, as we find them."""
+    if path.suffix.lower() != ".vhdr":
+        return {}
+    return {"overrides": {"data_fname": brainvision_header(path).data.name}}
 
 
 def _unreadable(path: Path, error: Exception) -> RecordingError:

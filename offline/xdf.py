@@ -200,14 +200,34 @@ def _largest_step(stamps: Float64, sfreq: float) -> float:
 
 
 def _markers(streams: list[dict[str, Any]], eeg: dict[str, Any]) -> tuple[Marker, ...]:
-    """Return what has no rate or is text, in seconds from the EEG's first stamp."""
+    """Return what has no rate or is text, in seconds of the EEG from its first sample.
+
+    A second of the EEG is `sfreq` samples of it, which by the stamps may last longer or
+    shorter: 100 ppm are 60 ms after ten minutes.
+    """
+    start, second = _clock(eeg["time_stamps"], _rate(eeg))
     found = []
     for stream in streams:
         if _field(stream, "channel_format") == "string" or not _rate(stream):
-            start = float(eeg["time_stamps"][0]) - _clock_offset(stream, eeg)
+            begin = start - _clock_offset(stream, eeg)
             pairs = zip(stream["time_stamps"], stream["time_series"], strict=True)
-            found += [Marker(float(t) - start, label_of(values[0])) for t, values in pairs]
+            found += [
+                Marker((float(t) - begin) / second, label_of(values[0])) for t, values in pairs
+            ]
     return tuple(sorted(found, key=lambda marker: marker.stamp))
+
+
+def _clock(stamps: Float64, sfreq: float) -> tuple[float, float]:
+    """Return the stamp of the first sample, and how long a second of samples lasts.
+
+    Medians over samples half a recording apart: the jitter of single stamps moves neither.
+    """
+    index, half = np.arange(len(stamps)) / sfreq, len(stamps) // 2
+    if half == 0:
+        return float(stamps[0]), 1.0
+    lasts = (stamps[half:] - stamps[:-half]) / (index[half:] - index[:-half])
+    second = round(float(np.median(lasts)), 9)  # to 4 us in an hour
+    return float(np.median(stamps - index * second)), second
 
 
 def _rate(stream: dict[str, Any]) -> float:

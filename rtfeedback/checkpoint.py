@@ -32,6 +32,7 @@ LARGEST_JSON = 16 * 2**20  # bytes
 LARGEST_WEIGHTS = 4 * 2**30  # bytes
 
 Environment = Literal["scanner", "outside"]
+SplitKind = Literal["run", "session", "subject", "block", "shuffled"]
 
 
 class Target(Config):
@@ -56,6 +57,12 @@ class Training(Config):
     validation: tuple[str, ...]
     test: tuple[str, ...]
     """Names of the runs of each part; the test part was not read."""
+    split: SplitKind = "run"
+    """What was held out whole. `shuffled`: nothing was, and skill is no claim."""
+    volumes: dict[str, dict[str, tuple[int, ...]]] = Field(default_factory=dict)
+    """Where `block` or `shuffled` cut the runs: the volumes of each part, by run."""
+    trs: tuple[float, ...] = ()
+    """Every TR of the training runs in seconds, where there is more than one."""
     seed: int
     semi_synthetic: bool = False
     """Real EEG with a simulated BOLD: no claim of skill follows from it."""
@@ -78,6 +85,7 @@ class CheckpointSpec(Config):
     window: WindowSpec
     targets: tuple[Target, ...] = Field(min_length=1)
     tr: Annotated[float, Field(gt=0)]
+    """In seconds; of most training windows, where runs of several were trained on."""
     environment: Environment
     """Whether the training's EEG was recorded in the scanner."""
     upstream: str = ""

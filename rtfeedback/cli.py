@@ -30,7 +30,8 @@ UNWRITABLE = (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.EIO)
 OFFLINE = "mne mne_bids pybv pyxdf nibabel nilearn sklearn matplotlib pandas threadpoolctl"
 
 COMMANDS: tuple[Callable[..., None], ...] = (
-    *(desk.demo, desk.simulate, desk.prepare, desk.train, desk.evaluate, desk.play),
+    *(desk.demo, desk.simulate, desk.fetch, desk.prepare),
+    *(desk.train, desk.evaluate, desk.play),
     *(lab.doctor, lab.run, lab.listen, lab.replay),
 )
 for command in COMMANDS:

@@ -17,7 +17,7 @@ import torch
 import zmq
 
 from offline.dataset import window_at
-from offline.prepare import through_chain
+from offline.features import through_chain
 from offline.recordings import Recording
 from rtfeedback.chain import Chain, ChainConfig, ChainSpec
 from rtfeedback.chain.spec import BandPowerConfig

@@ -21,8 +21,8 @@ from bench.artefacts import (
     judge,
     read_run,
 )
+from offline.features import through_chain
 from offline.injection import Kind
-from offline.prepare import through_chain
 from offline.recordings import read_recording
 from rtfeedback.chain import ChainSpec
 from rtfeedback.chain.limits import ArtefactConfig

@@ -18,6 +18,7 @@ from rtfeedback.models import RidgeConfig
 COMMANDS = [
     "demo",
     "simulate",
+    "fetch",
     "prepare",
     "train",
     "evaluate",
@@ -92,7 +93,7 @@ def test_it_runs_as_a_module() -> None:
         ("simulate out --snr 0", "'snr' is 0.0"),
         ("simulate out --seed -1", "'seed' is -1"),
         ("demo --seed -1", "--seed"),
-        ("prepare", "Missing argument"),
+        ("prepare", "Name a BIDS dataset"),
         ("prepare a b c", "unexpected extra argument"),
         ("train --config", "requires an argument"),
         ("evaluate a", "Missing argument"),

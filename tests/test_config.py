@@ -155,7 +155,7 @@ def test_a_key_is_named_by_its_way_down(where: str, values: Any) -> None:
         ("[[targets]]\natlas = 'a.nii'", PrepareConfig, ["An atlas and a label go together"]),
         ("[[targets]]\nspheres = []", PrepareConfig, ["'targets.0.spheres' is []"]),
         ("[[targets]]\n[[targets]]", PrepareConfig, ["a name of its own, not motor, motor"]),
-        ("high_pass = 0.008", PrepareConfig, ["'high_pass' is 0.008", "equal to 20"]),
+        ("[bold]\nhigh_pass = 0.008", PrepareConfig, ["high_pass", "20 or more"]),
         ("volumes = 10", SimulateConfig, ["x.toml: A run needs 40 s"]),
     ],
 )  # fmt: skip

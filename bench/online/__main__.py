@@ -3,10 +3,10 @@
 python -m bench.online [--rounds N] [--seconds S] [--shapes NAME ...] \
     [--contenders NAME ...] [--write]
 
-Some ten minutes; `--shapes all --contenders all` takes half an hour, and is all: the models
+Some ten minutes; `--shapes all --contenders all` takes an hour, and is all: the models
 on the real chain, StreamLSL with its own thread, timeflux and NeuXus as well. Rivals are
 installed into build/rivals when first asked for. `--write` puts the tables into
-docs/benchmarks.md.
+docs/benchmarks.md: those of the models on the real chain into a section of their own.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from bench.online.shapes import SHAPES
 from bench.tables import put
 
 USUAL = (FLOOR, OURS, "mne-lsl-manual")
+SECTIONS = {"bench.online": True, "bench.online.chains": False}
 USUAL_SHAPES = [name for name, shape in SHAPES.items() if shape.trivial]
 
 
@@ -43,10 +44,15 @@ def main() -> None:
             [SHAPES[name] for name in names], contenders,
             rounds=asked.rounds, seconds=asked.seconds, folder=Path(scratch),
         )  # fmt: skip
-    text = report(results, shlex.join(["python", "-m", "bench.online", *sys.argv[1:]]))
-    print(text)  # noqa: T201
-    if asked.write:
-        put("bench.online", text)
+    command = shlex.join(["python", "-m", "bench.online", *sys.argv[1:]])
+    for section, trivial in SECTIONS.items():
+        chosen = [result for result in results if result.shape.trivial == trivial]
+        if not chosen:
+            continue
+        text = report(chosen, command)
+        print(text)  # noqa: T201
+        if asked.write:
+            put(section, text)
 
 
 if __name__ == "__main__":

@@ -57,7 +57,7 @@ class Shape:
         return round(min(self.hop, 0.1) * self.rate)
 
 
-# Tokens come at 4 Hz, so the models on the real chain hop by 0.25 s.
+# Tokens come at 4 Hz, so what is made of them hops by 0.25 s, or once a TR.
 _ALL = (
     Shape("tr", 34, 1000.0, 8, 20.0, 2.0),
     Shape("fast", 64, 1000.0, 10, 20.0, 0.1),
@@ -66,5 +66,11 @@ _ALL = (
     Shape("ridge", 64, 1000.0, 10, 10.0, 0.25, "ridge"),
     Shape("tcn", 64, 1000.0, 10, 20.0, 0.25, "tcn"),
     Shape("eegnet", 64, 1000.0, 10, 15.0, 0.25, "eegnet"),
+    Shape("tr-ridge", 34, 1000.0, 8, 20.0, 2.0, "ridge"),
+    Shape("tr-tcn", 34, 1000.0, 8, 20.0, 2.0, "tcn"),
+    Shape("tr-eegnet", 34, 1000.0, 8, 20.0, 2.0, "eegnet"),
+    Shape("heavy-ridge", 128, 5000.0, 25, 30.0, 0.25, "ridge"),
+    Shape("heavy-tcn", 128, 5000.0, 25, 30.0, 0.25, "tcn"),
+    Shape("heavy-eegnet", 128, 5000.0, 25, 30.0, 0.1, "eegnet"),
 )
 SHAPES = {shape.name: shape for shape in _ALL}

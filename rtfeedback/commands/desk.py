@@ -1,10 +1,10 @@
-"""What runs at the desk: demo, simulate, prepare, train, evaluate, play."""
+"""What runs at the desk: demo, simulate, fetch, prepare, train, evaluate, play."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -15,6 +15,8 @@ from rtfeedback.commands.arguments import (
     next_folder,
     settings_of,
 )
+
+SKIPPED = 3  # exit code of a store that lacks some of the dataset's runs
 
 
 def demo(
@@ -73,21 +75,100 @@ def simulate(
 
 
 def prepare(
-    bids: Annotated[Path, typer.Argument(help="BIDS dataset with EEG and BOLD.")],
+    bids: Annotated[
+        Path | None,
+        typer.Argument(help="BIDS dataset with EEG and BOLD; none with --eeg or --pairs."),
+    ] = None,
     out: Annotated[
         Path | None, typer.Argument(help="New folder; below ./prepared without.")
     ] = None,
     config: Toml = None,
+    eeg: Annotated[Path | None, typer.Option(help="One run's EEG, in place of BIDS.")] = None,
+    bold: Annotated[Path | None, typer.Option(help="Its BOLD.")] = None,
+    course: Annotated[
+        Path | None,
+        typer.Option(help="In place of its BOLD: a TSV with a column per region."),
+    ] = None,
+    tr: Annotated[
+        float | None, typer.Option(help="Its TR in s; what sidecars say without.")
+    ] = None,
+    onset: Annotated[
+        float | None,
+        typer.Option(help="Second of its EEG at which volume 0 began; by markers without."),
+    ] = None,
+    pairs: Annotated[
+        Path | None,
+        typer.Option(help="Table of runs: eeg, bold or course, subject, session, run, tr..."),
+    ] = None,
+    jobs: Annotated[int, typer.Option(min=0, help="Processes; 0: one a core.")] = 0,
 ) -> None:
     """Pass recordings through the chain, take targets out of BOLD, and write a store."""
+    of_pair = {"bold": bold, "course": course, "tr": tr, "onset": onset}
+    root, out = _places(bids, out, eeg, pairs, of_pair)
+    check_positive(tr=tr)
     from offline.dataset import Store
     from offline.prepare import PrepareConfig
     from offline.prepare import prepare as prepare_dataset
 
-    out = out or next_folder(Path("prepared"), bids.resolve().name)
-    store = Store(prepare_dataset(bids, out, settings_of(config, PrepareConfig)))
+    settings = settings_of(config, PrepareConfig)
+    layout = settings.layout.with_files(pairs=pairs, eeg=eeg, **of_pair)
+    settings = settings.model_copy(update={"layout": layout})
+    alone = bool(eeg and not config)  # of one run, no whole one can be held out
+    if alone:
+        split = settings.split.model_copy(update={"kind": "block"})
+        scaling = "none" if course else settings.bold.scaling  # a course is scaled already
+        scaled = settings.bold.model_copy(update={"scaling": scaling})
+        settings = settings.model_copy(update={"split": split, "bold": scaled})
+    store = Store(prepare_dataset(root, out, settings, jobs=jobs))
     _warn(store.manifest.semi_synthetic)
+    if alone:
+        print("one run: [split] kind = 'block', in a recipe for 'train' too", file=sys.stderr)  # noqa: T201
     print(out)  # noqa: T201
+    if skipped := store.manifest.skipped:
+        n, names = len(skipped) + len(store.runs), ", ".join(each.name for each in skipped)
+        print(f"{len(skipped)} of {n} runs were skipped: {names}", file=sys.stderr)  # noqa: T201
+        raise typer.Exit(SKIPPED)
+
+
+def _places(
+    bids: Path | None,
+    out: Path | None,
+    eeg: Path | None,
+    pairs: Path | None,
+    of_pair: dict[str, Any],
+) -> tuple[Path, Path]:
+    """Return the folder that paths in the settings are relative to, and the store's."""
+    if eeg and pairs:
+        raise typer.BadParameter("--eeg names one run, and --pairs many: give one of them")
+    given = [name for name, value in of_pair.items() if value is not None]
+    if given and not eeg:
+        raise typer.BadParameter(f"--{given[0]} goes with --eeg")
+    source = eeg or pairs
+    if source and out:
+        raise typer.BadParameter("With --eeg or --pairs, OUT is the only argument")
+    if source:
+        return source.absolute().parent, bids or next_folder(Path("prepared"), source.stem)
+    if bids is None:
+        raise typer.BadParameter("Name a BIDS dataset, or files by --eeg or --pairs")
+    return bids, out or next_folder(Path("prepared"), bids.resolve().name)
+
+
+def fetch(
+    dataset: Annotated[str, typer.Argument(help="Of OpenNeuro, such as ds002336.")],
+    folder: Annotated[Path, typer.Argument(help="Folder for it.")],
+    subjects: Annotated[
+        str, typer.Option(metavar="A,B,...", help="Only these, with their derivatives.")
+    ] = "",
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PATTERN", help="Files to leave out; may be repeated."),
+    ] = None,
+) -> None:
+    """Download a dataset from OpenNeuro; what was begun goes on next time."""
+    from offline.fetch import fetch as fetch_dataset
+
+    labels = [each for each in subjects.split(",") if each.strip()]
+    print(fetch_dataset(dataset, folder, labels, exclude=exclude or ()))  # noqa: T201
 
 
 def train(
@@ -98,14 +179,26 @@ def train(
     out: Annotated[
         Path | None, typer.Option(help="New folder; below ./checkpoints without.")
     ] = None,
+    channels: Annotated[
+        str | None,
+        typer.Option(metavar="C3,Cz,C4|CAP", help="Only these: the cap outside the scanner."),
+    ] = None,
+    allow_shuffled: Annotated[
+        bool, typer.Option("--allow-shuffled", help="Leave for [split] kind = 'shuffled'.")
+    ] = False,
 ) -> None:
     """Fit a model and write its checkpoint."""
     from offline.dataset import Store
+    from offline.for_cap import store_for_cap
     from offline.train import TrainConfig
     from offline.train import train as train_model
 
     recipe = settings_of(config, TrainConfig)
+    if allow_shuffled:
+        split = recipe.split.model_copy(update={"allow_shuffled": True})
+        recipe = recipe.model_copy(update={"split": split})
     store = Store(data or newest(Path("prepared"), "store.json", "rtfeedback prepare BIDS"))
+    store = store_for_cap(store, channels) if channels else store
     out = out or next_folder(Path("checkpoints"), f"{store.path.name}-{recipe.model.name}")
     spec = train_model(store, out, recipe)
     _warn(spec.training.semi_synthetic)

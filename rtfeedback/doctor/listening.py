@@ -12,7 +12,7 @@ import numpy as np
 from rtfeedback.online.source import Markers, Stream, StreamLost, StreamOver
 from rtfeedback.signals import Chunk, Float32, Marker
 
-PULL = 0.02  # s that a pull may wait, as in a run
+PULL = 0.02  # s that a pull may wait
 BACKLOG = 0.2  # s in which comes what piled up since the stream was opened
 MOST = 300.0  # s of EEG that are kept: a recording comes as fast as it is read
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import ceil
 
 import numpy as np
 
@@ -66,7 +67,7 @@ def _settled_rows(heard: Heard, chain: Chain, watch: Plausibility, gap: float) -
 def _describe_locked(share: float | None, tr: float) -> Finding:
     if share is None:
         found = f"Gradient artefact shows after {ENOUGH + 1} TRs of a running scanner"
-        return ok("scanner", f"{found}: --duration {(ENOUGH + 1) * tr:.0f}")
+        return ok("scanner", f"{found}: --duration {ceil((ENOUGH + 1) * tr) + 1}")
     found = f"{share:.0%} of the variance repeats each {tr:g} s; raw EEG in a scanner has over"
     return ok("scanner", f"{found} {LOCKED:.0%}")
 

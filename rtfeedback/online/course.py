@@ -14,7 +14,8 @@ from rtfeedback.online.feedback import Clock, FeedbackMaker
 from rtfeedback.online.line import Line
 from rtfeedback.online.plausibility import Plausibility
 from rtfeedback.online.settings import RunConfig, RunOptions
-from rtfeedback.online.trclock import CountedVolumes, TRClock
+from rtfeedback.online.trclock import TRClock
+from rtfeedback.online.volumes import CountedVolumes
 from rtfeedback.predictor import Predictor
 from rtfeedback.signals import Chunk, Feedback, Marker, StreamInfo, Window
 

@@ -24,9 +24,10 @@ from rtfeedback.predictor import Predictor
 from rtfeedback.signals import Chunk
 
 HEARTBEAT = 1.0  # s between status messages, whatever happens
-ASK = 0.1  # s after which it is looked for a question again
+ASK = 0.1  # s after which it is looked for a question again, at the end of a pull
 PULL = 0.25  # s that a pull may wait, so that nothing else waits longer
 PULL_MARKED = 0.1  # s, where a marker may come at any time, and what it makes due
+PROMPT = 0.4  # of the time after which EEG is stale: two pulls may pass until that is seen
 
 
 class Stopped(Exception):  # noqa: N818 (an order, not an error)
@@ -111,6 +112,8 @@ class Daemon:
         self._state = "starting"
         self._stopping, self._end = False, inf
         self._silence = Silence(config.stream.stale, self.course.period)
+        pull = PULL_MARKED if options.markers else PULL
+        self._patience = min(pull, PROMPT * config.stream.stale)
         self._heartbeat = self._ask = time.monotonic()
         self._ready = False
 
@@ -218,8 +221,7 @@ class Daemon:
         if self._stopping or time.monotonic() > self._end:
             raise Stopped
         line = self.course.line
-        patience = PULL_MARKED if self.inputs.markers_name else PULL
-        chunk = self.inputs.pull(patience, line.wanted() if line else 1)
+        chunk = self.inputs.pull(self._patience, line.wanted() if line else 1)
         pulled = time.monotonic()
         if line is not None:
             for marker in self.inputs.pull_markers():
@@ -238,7 +240,8 @@ class Daemon:
                 self._watch()
         if self.course.line.hears:
             self._silence.hear(self.inputs.heard or time.monotonic())
-            self._state = "running"
+            if not self._silence.stale:  # or these were held back since before it was
+                self._state = "running"
 
     def _tell_silence(self, now: float) -> None:
         """Publish that all is stale, at once and then every period, while no EEG comes."""

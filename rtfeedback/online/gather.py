@@ -9,7 +9,7 @@ import numpy as np
 from rtfeedback.online.source import Stream, StreamLost
 from rtfeedback.signals import Chunk
 
-HOLD = 0.5  # s that samples are held back, at most
+HOLD = 0.5  # s that samples are held back, and one pull more
 LAST = 0.05  # s of samples that are left for the moment at which a window falls due
 SPLIT = 6  # times that, at least, for which it is worth a look of its own before
 
@@ -26,7 +26,7 @@ class Gathering:
     Attributes
     ----------
     heard : float or None
-        Monotonic clock at which samples were last seen to have come.
+        Monotonic clock at which samples last came, or a little before that.
     """
 
     def __init__(self, stream: Stream) -> None:
@@ -58,7 +58,8 @@ class Gathering:
             raise self._lost
         enough, began = self._enough(wanted), time.monotonic()
         try:
-            chunk = self.stream.pull(timeout, max(1, enough - self._n))
+            asked = max(1, enough - self._n)
+            chunk = self.stream.pull(timeout, asked)
         except StreamLost as error:
             if not self._n:
                 raise
@@ -66,12 +67,15 @@ class Gathering:
             return self._release()
         now = time.monotonic()
         if chunk is not None:
+            short = len(chunk.stamps) < asked  # it waited in vain for more
+            # Samples that came one after the other since then, as they do as a rule.
+            came = began + len(chunk.stamps) / self.stream.info.sfreq if short else now
             self._since = self._since if self._n else began
-            self.heard = now
+            self.heard = min(now, came)
             self._held.append(chunk)
             self._n += len(chunk.stamps)
-        waited = self._n and now - self._since >= HOLD
-        return self._release() if self._n >= enough or waited else None
+        due = self._n >= enough or (self._n and now - self._since >= HOLD)
+        return self._release() if due or (chunk is not None and _hangs(chunk)) else None
 
     def rest(self) -> Chunk | None:
         """Return what is held back, if anything is."""
@@ -95,3 +99,8 @@ class Gathering:
             held[-1].received,
             np.concatenate(wires) if wires else None,
         )
+
+
+def _hangs(chunk: Chunk) -> bool:
+    """Tell whether no number comes any more, which has to be told at once."""
+    return not np.isfinite(chunk.samples[-1]).all()

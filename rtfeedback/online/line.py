@@ -12,7 +12,8 @@ from rtfeedback.chain import Chain
 from rtfeedback.online.plausibility import Plausibility
 from rtfeedback.online.schedule import Schedule
 from rtfeedback.online.timeline import GAP, Piece, Timeline
-from rtfeedback.online.trclock import CountedVolumes, Happening, TRClock, Volume
+from rtfeedback.online.trclock import TRClock
+from rtfeedback.online.volumes import CountedVolumes, Happening, Volume
 from rtfeedback.ring import RingBuffer
 from rtfeedback.signals import Bool, Chunk, Float32, Int64, Marker, Window
 from rtfeedback.windows import NEAREST, Due, WindowSpec

@@ -51,7 +51,7 @@ class NumericInlet:
         timeout : float
             Seconds to wait at most.
         wanted : int
-            `most` at most.
+            From 1 to `most`.
 
         Returns
         -------
@@ -64,6 +64,7 @@ class NumericInlet:
         pylsl.util.LostError
             The stream has ended, and all that there was of it was returned before.
         """
+        wanted = max(1, min(wanted, self.most))  # liblsl would write past the end
         n = 0 if self._lost else self._take(0, wanted, timeout)
         if n >= wanted and (more := min(self.waiting(), self.most - n)):
             n += self._take(n, more, 0.0)

@@ -69,6 +69,7 @@ class Plausibility:
         self.doubt: Doubt | None = None
         self._looks: deque[float] = deque(maxlen=LOOKS)
         self._sent = _Sent(self._n_channels, self._second)
+        self._begin_second()
         self.begin()
 
     def follow(self, tr: float) -> None:
@@ -81,6 +82,8 @@ class Plausibility:
         self._looks.clear()
         self._sent.begin()
         self._hung, self._within = "", 0  # s that a window still holds what was no EEG
+        if self._n:  # too little for a verdict, and yet of a volume
+            self._locked.push(np.concatenate(self._filtered), np.concatenate(self._stamps))
         self._begin_second()
 
     def _begin_second(self) -> None:

@@ -7,7 +7,8 @@ from math import ceil, inf
 
 import numpy as np
 
-from rtfeedback.online.trclock import CountedVolumes, Happening, TRClock, Volume
+from rtfeedback.online.trclock import TRClock
+from rtfeedback.online.volumes import CountedVolumes, Happening, Volume
 from rtfeedback.signals import Float64, Marker
 from rtfeedback.windows import NEAREST, Due, WindowSpec, due_of_marker, reached
 

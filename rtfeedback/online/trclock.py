@@ -1,4 +1,4 @@
-"""Volumes by number and onset, out of the scanner's markers or counted on the stream.
+"""Volumes by number and onset, out of the scanner's markers.
 
 The TR is what the markers show: two intervals confirm the one that is expected, which then
 holds to its last digit, and four that agree show another. Until then it is not settled.
@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from statistics import median, pstdev
-from typing import Any, NamedTuple
+from typing import Any
 
+from rtfeedback.online.volumes import Happening, Volume
 from rtfeedback.signals import Marker
 
 VOLUME_LABELS = ("R128", "S128", "T  1", "Volume", "volume", "5", "Scan Start")
@@ -32,22 +32,7 @@ BOUNCE = 0.01  # s; a marker sooner after another is no interval
 STOPPED = 3.5  # TRs without a marker after which the scanner has stopped: two were inserted
 PATIENCE = 10.0  # s without a marker that are no stop while the TR is unknown
 AHEAD = 60.0  # s that a marker may be ahead of the EEG
-_PREFIX = re.compile(r"^(?:Stimulus|Response|Comment)/")
-
-
-class Volume(NamedTuple):
-    """A volume's number, counted from 0, and its onset in seconds."""
-
-    number: int
-    onset: float
-
-
-@dataclass(frozen=True, slots=True)
-class Happening:
-    """Something the experimenter should know of, in the words of an `event` message."""
-
-    kind: str
-    facts: dict[str, Any]
+_PREFIX = re.compile(r"^(?:Stimulus|Response|Comment|Scanner)/")
 
 
 class TRClock:
@@ -86,7 +71,7 @@ class TRClock:
 
     def __init__(self, tr: float, labels: Sequence[str] = VOLUME_LABELS) -> None:
         self.tr = self.expected = tr
-        self.labels = frozenset(_plain(label) for label in labels)
+        self.labels = frozenset(plain_label(label) for label in labels)
         self.doubled = self.missing = self.renumbered = 0
         self.settled = self.stopped = False
         self.stopped_at = 0.0
@@ -117,7 +102,7 @@ class TRClock:
 
     def push(self, marker: Marker) -> Volume | None:
         """Return the volume that a marker begins, if it does."""
-        if _plain(marker.label) not in self.labels:
+        if plain_label(marker.label) not in self.labels:
             return None
         stamp = marker.stamp
         if self._now and stamp - self._now > AHEAD:
@@ -294,35 +279,6 @@ class TRClock:
         self._inserted = self.doubled = self.missing = 0
 
 
-class CountedVolumes:
-    """Count volumes on the stream's own stamps: volume 0 begins at the run's first.
-
-    The grid stays over gaps: one in the stream is none in the scanner. Where the stream's
-    clock was set back, the count goes on from there.
-    """
-
-    settled = True  # it is what was asked for
-
-    def __init__(self, tr: float) -> None:
-        self.tr = tr
-        self._first = 0.0
-        self._next = 0
-
-    def next_volume(self) -> Volume:
-        """Return the volume that begins next."""
-        return Volume(self._next, self._first + self._next * self.tr)
-
-    def begin(self, stamp: float) -> None:
-        """Put the onset of the next volume, at first volume 0, at a stamp."""
-        self._first = stamp - self._next * self.tr
-
-    def reach(self, stamp: float) -> Iterator[Volume]:
-        """Yield each further volume that begins up to a stamp."""
-        while (volume := self.next_volume()).onset <= stamp:
-            yield volume
-            self._next += 1
-
-
 def volume_onsets(
     markers: Iterable[Marker], tr: float, labels: Sequence[str] = VOLUME_LABELS
 ) -> list[Volume]:
@@ -331,6 +287,6 @@ def volume_onsets(
     return [volume for marker in markers if (volume := clock.push(marker)) is not None]
 
 
-def _plain(label: str) -> str:
+def plain_label(label: str) -> str:
     """Return a label without BrainVision's prefix, its blanks single: `T  1` is not `T1`."""
     return " ".join(_PREFIX.sub("", label).split())

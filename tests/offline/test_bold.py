@@ -9,7 +9,10 @@ import nibabel
 import numpy as np
 import pytest
 
-from offline.bold import percent_signal_change, read_bold, without_drift
+from offline.bold import read_bold
+from offline.bold.cleaning import without_drift
+from offline.bold.images import grid_over, on_grid
+from offline.bold.scaling import percent_signal_change
 from rtfeedback.errors import DatasetError
 from rtfeedback.signals import Float64
 
@@ -137,3 +140,44 @@ def check_drift(n: int, tr: float) -> None:
     assert left.dtype == np.float64
     assert abs(left.mean()) < 1e-10
     assert 0.3 < left.std() / course.std() <= 1.0
+
+
+def corners(affine: Any, shape: tuple[int, ...]) -> Any:
+    """Return the outer corners of a field of view in millimetres."""
+    return nibabel.affines.apply_affine(
+        affine, [(-0.5, -0.5, -0.5), np.array(shape[:3], dtype=float) - 0.5]
+    )
+
+
+@pytest.mark.parametrize("shape", [(53, 63, 52), (64, 64, 30), (4, 5, 6), (2, 5, 3)])
+def test_a_grid_of_a_shape_fills_the_field_of_view(shape: tuple[int, int, int]) -> None:
+    affine, found = grid_over(image(), shape)
+    assert found == shape
+    old = corners(image().affine, image().shape)
+    assert np.allclose(corners(affine, found), old)
+
+
+@pytest.mark.parametrize("millimetres", [2.0, 3.0, 4.0, 7.0, 100.0])
+def test_a_grid_of_a_resolution_covers_the_field_of_view(millimetres: float) -> None:
+    affine, found = grid_over(image(), millimetres)
+    assert np.allclose(nibabel.affines.voxel_sizes(affine), millimetres)
+    low, high = corners(affine, found)
+    old_low, old_high = corners(image().affine, image().shape)
+    assert np.allclose((low + high) / 2, (old_low + old_high) / 2)
+    over = (high - low) - (old_high - old_low)
+    assert ((over > -1e-6) & (over < millimetres)).all()
+
+
+def test_an_image_on_its_own_grid_is_itself() -> None:
+    own = image()
+    assert on_grid(own, *grid_over(own, 4.0)) is own
+    assert on_grid(own, *grid_over(own, (4, 5, 6))) is own
+
+
+def test_a_finer_grid_shows_the_same_places() -> None:
+    slope = np.zeros((8, 8, 8, 2), dtype=np.float32)
+    slope += np.arange(8, dtype=np.float32)[:, None, None, None]
+    coarse = nibabel.Nifti1Image(slope, np.diag([4.0, 4.0, 4.0, 1.0]))
+    fine = on_grid(coarse, *grid_over(coarse, 2.0))
+    at = nibabel.affines.apply_affine(fine.affine, [(i, 8, 8) for i in range(2, 14)])
+    assert np.allclose(fine.get_fdata()[2:14, 8, 8, 1], at[:, 0] / 4.0, atol=1e-5)

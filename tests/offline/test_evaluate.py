@@ -10,6 +10,7 @@ import pytest
 from offline.dataset import MANIFEST, Store, window_at
 from offline.evaluate import FIGURE, REPORT, evaluate, print_report
 from offline.metrics import pearson
+from offline.train import TrainConfig, train
 from rtfeedback.errors import DatasetError, OutputError
 from rtfeedback.predictor import Predictor
 
@@ -185,3 +186,77 @@ def test_a_semi_synthetic_report_says_so_first(
     capsys.readouterr()
     print_report({**report, "semi_synthetic": True})
     assert "no claim of skill" in capsys.readouterr().out.splitlines()[0]
+
+
+def test_volumes_that_were_scrubbed_count_in_nothing(
+    predictor: Predictor, store: Store, store_copy: Store, tmp_path: Path
+) -> None:
+    whole = evaluate(predictor, store, tmp_path / "whole")["runs"][0]
+    gone = whole["volumes"][3:6]
+    run = store_copy.runs[TEST]
+    targets = np.array(run.targets)
+    targets[gone] = np.nan
+    np.save(run.folder / "targets.npy", targets)
+    for name in predictor.spec.training.train:
+        path = store_copy.path / name / "targets.npy"
+        targets = np.load(path)
+        targets[:2] = np.nan
+        np.save(path, targets)
+    report = evaluate(predictor, Store(store_copy.path), tmp_path / "out")
+    (said,) = report["runs"]
+    assert said["volumes"] == [v for v in whole["volumes"] if v not in gone]
+    assert said["artefacts"] == whole["artefacts"]
+    assert report["partial"]["n"] == len(whole["volumes"]) + len(
+        [v for v in whole["artefacts"] if whole["volumes"][0] < v < whole["volumes"][-1]]
+    )
+
+
+def test_a_held_out_run_that_was_scrubbed_whole_is_refused(
+    predictor: Predictor, store_copy: Store, tmp_path: Path
+) -> None:
+    path = store_copy.path / TEST / "targets.npy"
+    np.save(path, np.full_like(np.load(path), np.nan))
+    with pytest.raises(DatasetError, match=rf"No volume of the held-out run {TEST} has a"):
+        evaluate(predictor, store_copy, tmp_path / "out")
+
+
+@pytest.fixture
+def blocked(store_copy: Store, tmp_path: Path) -> tuple[Predictor, Store]:
+    """Return a ridge that was trained on the first half of every run, and its store."""
+    path = store_copy.path / MANIFEST
+    manifest = json.loads(path.read_text())
+    split = {"kind": "block", "blocks": 2, "validation": 0}
+    manifest["config"]["split"] = split
+    path.write_text(json.dumps(manifest))
+    store = Store(store_copy.path)
+    recipe = {"model": {"name": "ridge", "length": 2.0}, "split": split}
+    train(store, tmp_path / "blocked", TrainConfig.model_validate(recipe))
+    return Predictor.load(tmp_path / "blocked", "cpu"), store
+
+
+def test_of_runs_that_a_split_cut_only_the_test_blocks_are_scored(
+    blocked: tuple[Predictor, Store], tmp_path: Path
+) -> None:
+    predictor, store = blocked
+    held = predictor.spec.training.volumes["test"]
+    report = evaluate(predictor, store, tmp_path / "out")
+    assert [run["name"] for run in report["runs"]] == list(held)
+    for run in report["runs"]:
+        assert sorted(run["volumes"] + run["artefacts"]) == list(held[run["name"]])
+
+
+def test_the_design_is_fitted_on_the_training_blocks_alone(
+    blocked: tuple[Predictor, Store], tmp_path: Path
+) -> None:
+    predictor, store = blocked
+    before = evaluate(predictor, store, tmp_path / "before")
+    for name, volumes in predictor.spec.training.volumes["train"].items():
+        path = store.path / name / "targets.npy"
+        targets, held = np.load(path), predictor.spec.training.volumes["test"][name]
+        between = range(max(volumes) + 1, min(held))
+        targets[list(between)] = 99.0
+        np.save(path, targets)
+    again = evaluate(predictor, Store(store.path), tmp_path / "again")
+    for run, other in zip(before["runs"], again["runs"], strict=True):
+        assert run["r_of_design"] == other["r_of_design"]
+        assert run["r2_of_design"] == other["r2_of_design"]

@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from offline.dataset import Run, RunManifest, Store, StoreManifest, window_at
-from offline.examples import N_BLOCKS, Examples
+from offline.examples import N_BLOCKS, Examples, Holds
 from rtfeedback.artefacts import ArtefactRule
 from rtfeedback.chain import ChainConfig, ChainSpec
 from rtfeedback.chain.limits import ArtefactLimits
 from rtfeedback.checkpoint import Target
 from rtfeedback.errors import DatasetError
+from rtfeedback.signals import Bool, Float32, Float64, Int64
 from rtfeedback.windows import WindowSpec
 
 RATE, TR, N_TIMES = 100.0, 0.8, 300
@@ -57,6 +58,16 @@ def examples(store: Store) -> Examples:
     return Examples(store, ["a", "b"], "s", WINDOW)
 
 
+def shifted(
+    examples: Examples, which: Int64, shift: Int64, z: Float64
+) -> tuple[Float32, Float64]:
+    """Return windows that end some rows later, and their targets."""
+    moved = examples.shift(which, shift, z)
+    ends = zip(moved.run, moved.ends, strict=True)
+    x = [window_at(examples.features(i), int(end), examples.n_times) for i, end in ends]
+    return np.stack(x), moved.y
+
+
 def test_windows_lie_in_their_run_and_end_at_their_volumes_time(examples: Examples) -> None:
     x = examples.gather(np.arange(len(examples)))
     assert x.shape == (len(examples), 2, N_TIMES)
@@ -75,7 +86,7 @@ def test_a_shifted_window_has_the_target_of_its_own_time(
     rng = np.random.default_rng(seed)
     which = rng.permutation(len(examples))
     shift = rng.integers(-reach, reach + 1, len(which))
-    x, y = examples.shifted(which, shift, examples.targets)
+    x, y = shifted(examples, which, shift, examples.targets)
     end = x[:, 0, -1].astype(np.float64)
     # Targets are linear in time, so between volumes they still say the window's end.
     np.testing.assert_allclose(y[:, 0], end, atol=0.51 / RATE + 1e-3)
@@ -86,7 +97,7 @@ def test_a_shifted_window_has_the_target_of_its_own_time(
 
 def test_a_window_that_is_not_shifted_keeps_its_target_to_the_bit(examples: Examples) -> None:
     which = np.arange(len(examples))
-    x, y = examples.shifted(which, np.zeros_like(which), examples.targets)
+    x, y = shifted(examples, which, np.zeros_like(which), examples.targets)
     np.testing.assert_array_equal(x, examples.gather(which))
     np.testing.assert_array_equal(y, examples.targets)
 
@@ -99,10 +110,10 @@ def test_a_shift_that_leaves_the_volumes_of_a_run_is_left_out(
     last = np.flatnonzero(np.diff(examples.run, append=9))
     outer, inner = (first, last) if shift < 0 else (last, first)
     rows = np.full(2, shift)
-    x, y = examples.shifted(outer, rows, examples.targets)
+    x, y = shifted(examples, outer, rows, examples.targets)
     np.testing.assert_array_equal(x, examples.gather(outer))
     np.testing.assert_array_equal(y, examples.targets[outer])
-    x, _ = examples.shifted(inner, rows, examples.targets)
+    x, _ = shifted(examples, inner, rows, examples.targets)
     assert np.all(np.sign(x[:, 0, -1] - examples.gather(inner)[:, 0, -1]) == shift)
 
 
@@ -180,7 +191,7 @@ def test_no_window_is_shifted_to_one_with_too_many_artefacts(masked: Store) -> N
     examples = Examples(masked, ["a"], "s", WINDOW)
     rule, rng = ArtefactRule(masked.chain("s"), WINDOW), np.random.default_rng(0)
     which = np.repeat(np.arange(len(examples)), 20)
-    x, y = examples.shifted(which, rng.integers(-90, 91, len(which)), examples.targets)
+    x, y = shifted(examples, which, rng.integers(-90, 91, len(which)), examples.targets)
     assert all(rule.allows(each) for each in x)
     whole = ~np.isnan(x[:, 1, -1])  # where the newest row says its time
     np.testing.assert_allclose(y[whole, 0], -x[whole, 1, -1], atol=0.51 / RATE + 1e-3)
@@ -199,3 +210,52 @@ def test_a_run_of_nothing_but_artefacts_is_refused(masked: Store) -> None:
     np.save(path, np.full_like(np.load(path), np.nan))
     with pytest.raises(DatasetError, match="No window of the run a is free enough"):
         Examples(masked, ["a"], "s", WINDOW)
+
+
+# ------------------------------------------------------------- where a split cuts the runs
+
+
+def only(name: str, first: float, last: float) -> Holds:
+    """Return what holds the windows of one run between two times."""
+
+    def holds(run: Run, volumes: Int64, times: Float64) -> Bool:
+        return np.asarray((run.name == name) & (times >= first) & (times < last))
+
+    return holds
+
+
+def test_windows_of_no_part_are_passed_over_with_their_run(store: Store) -> None:
+    examples = Examples(store, ["a", "b"], "s", WINDOW, only("b", 10.0, 15.0))
+    assert [run.name for run in examples.runs] == ["b"]
+    assert set(examples.run) == {0}
+    assert np.all((examples.times >= 10.0) & (examples.times < 15.0))
+    np.testing.assert_allclose(
+        examples.gather(np.arange(len(examples)))[:, 0, -1], examples.targets[:, 0], atol=0.51
+    )
+
+
+def test_a_part_without_a_window_is_refused(store: Store) -> None:
+    with pytest.raises(DatasetError, match="No window is left for a part of the split"):
+        Examples(store, ["a", "b"], "s", WINDOW, only("b", 90.0, 99.0))
+
+
+def test_no_shift_leaves_the_part_of_the_split(store: Store) -> None:
+    def holds(run: Run, volumes: Int64, times: Float64) -> Bool:
+        return np.asarray((times < 9.0) | (times > 15.0))
+
+    examples = Examples(store, ["a", "b"], "s", WINDOW, holds)
+    which = np.arange(len(examples)).repeat(40)
+    rng = np.random.default_rng(0)
+    moved = examples.shift(which, rng.integers(-500, 501, len(which)), examples.targets)
+    times = moved.ends / RATE
+    assert np.any(moved.ends != examples.ends[which])
+    assert np.all((times < 9.0) | (times > 15.0))
+
+
+def test_statistics_of_a_part_are_of_the_rows_in_its_windows(store: Store) -> None:
+    examples = Examples(store, ["a"], "s", WINDOW, only("a", 10.0, 15.0))
+    first, last = examples.ends[0] + 1 - N_TIMES, examples.ends[-1] + 1
+    rows = store.runs["a"].features("s")[first:last].astype(np.float64)
+    mean, sd = examples.statistics()
+    np.testing.assert_allclose(mean, rows.mean(axis=0), rtol=1e-9)
+    np.testing.assert_allclose(sd, rows.std(axis=0), rtol=1e-6)

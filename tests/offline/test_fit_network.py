@@ -112,3 +112,43 @@ def test_a_training_that_diverges_is_refused(
     with pytest.raises((ConfigError, CheckpointError), match=r"diverged.*learning_rate"):
         train(store, tmp_path / "a", config)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_windows_read_from_files_train_to_the_same_bits(store: Store, tmp_path: Path) -> None:
+    for recipe in (eegnet, tcn):
+        here = trained(store, tmp_path / f"{recipe.__name__}-memory", recipe())
+        read = trained(store, tmp_path / f"{recipe.__name__}-maps", recipe(memory=0.0))
+        assert here.hash == read.hash
+
+
+@pytest.mark.parametrize("recipe", [tcn, eegnet])
+def test_augmented_windows_train_another_network_and_the_same_again(
+    store: Store, tmp_path: Path, recipe: Callable[..., TrainConfig]
+) -> None:
+    values = {"shift": 0.5, "noise": 0.1, "scale": 0.1, "channel_dropout": 0.2}
+    a = trained(store, tmp_path / "a", recipe(augment=values))
+    b = trained(store, tmp_path / "b", recipe(augment=values))
+    plain = weights(trained(store, tmp_path / "plain", recipe()))
+    assert a.hash == b.hash
+    assert not all(torch.equal(weights(a)[name], plain[name]) for name in plain)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_a_device_that_is_not_there_is_refused(store: Store, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no CUDA device to train on"):
+        train(store, tmp_path / "a", eegnet(device="cuda"))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+@pytest.mark.parametrize("memory", [0.0, 1.0])
+def test_a_network_that_a_gpu_trained_runs_on_a_cpu(
+    store: Store, tmp_path: Path, memory: float
+) -> None:
+    there = trained(store, tmp_path / "a", eegnet(device="cuda", memory=memory))
+    here = weights(trained(store, tmp_path / "b", eegnet()))
+    assert all(not each.is_cuda for each in weights(there).values())
+    assert there.spec.training.notes["loss"] == pytest.approx(
+        load_checkpoint(tmp_path / "b").spec.training.notes["loss"], rel=0.2
+    )
+    assert set(weights(there)) == set(here)

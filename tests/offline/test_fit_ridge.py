@@ -8,9 +8,10 @@ import pytest
 import torch
 from sklearn.linear_model import Ridge as SklearnRidge
 
+from offline.blocks import BESIDE
 from offline.dataset import Store
 from offline.examples import Examples
-from offline.fit_ridge import BESIDE, fit_ridge
+from offline.fit_ridge import fit_ridge
 from offline.train import TrainConfig, train
 from rtfeedback.checkpoint import load_checkpoint
 from rtfeedback.errors import DatasetError

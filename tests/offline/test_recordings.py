@@ -168,6 +168,20 @@ def test_xdf_markers_count_from_the_first_sample_on_its_clock(tmp_path: Path) ->
     assert recording.info.channels == ("Fp1", "Cz")
 
 
+@pytest.mark.parametrize("ppm", [-200.0, 0.0, 150.0])
+def test_xdf_markers_fall_on_the_samples_that_were_received_with_them(
+    tmp_path: Path, ppm: float
+) -> None:
+    """An amplifier's clock is not the marker computer's: 150 ppm are 90 ms in ten minutes."""
+    jitter = np.random.default_rng(0).uniform(-2e-3, 2e-3, 30_000)
+    received = 50.0 + np.arange(30_000) / RATE / (1 + ppm * 1e-6) + jitter
+    marked = {float(received[k] - jitter[k]): f"S{k}" for k in (0, 9_999, 29_000)}
+    xdf = XDF().stream("EEG", "Cz", received).markers(marked)
+    recording = read_recording(xdf.write(tmp_path / "a.xdf"))
+    samples = [marker.stamp * RATE for marker in recording.markers]
+    assert samples == pytest.approx([0, 9_999, 29_000], abs=0.05)
+
+
 def test_xdf_in_another_unit_becomes_microvolts(tmp_path: Path) -> None:
     recording = read_recording(
         XDF().stream("EEG", "C3", stamps(), "mV").write(tmp_path / "a.xdf")

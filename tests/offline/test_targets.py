@@ -7,9 +7,11 @@ import nibabel
 import numpy as np
 import pytest
 
-from offline.bold import percent_signal_change, read_bold, without_drift
+from offline.bold import ROIConfig, read_bold
+from offline.bold.cleaning import without_drift
+from offline.bold.rois import roi_course, roi_voxels
+from offline.bold.scaling import percent_signal_change
 from offline.dataset import Store
-from offline.targets import ROIConfig, roi_course, roi_voxels
 from rtfeedback.config import parse_config
 from rtfeedback.errors import ConfigError, DatasetError
 from rtfeedback.signals import Bool, Float64
@@ -132,6 +134,12 @@ def test_a_regions_file_that_cannot_be_read_is_named(
         ({"name": ""}, "name"),
         ({"spheres": []}, "spheres"),
         ({"spheres": [[1, 2]]}, "spheres"),
+        (
+            {"mask": "a.nii", "difference": ["a", "b"]},
+            "defined once, not by mask and difference",
+        ),
+        ({"radius": 9, "localizer": {"contrast": "a"}}, "defined once"),
+        ({"name": "a", "difference": ["a", "b"]}, "from itself"),
     ],
 )
 def test_a_region_that_is_not_one_is_refused(values: dict[str, object], word: str) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,13 @@ import pytest
 import torch
 
 from offline.dataset import MANIFEST, Store
+from offline.evaluate import evaluate, print_report
 from offline.examples import Examples
+from offline.splits import SplitConfig
 from offline.train import TrainConfig, train
 from rtfeedback.checkpoint import Checkpoint, load_checkpoint
 from rtfeedback.errors import ConfigError, DatasetError, OutputError
+from rtfeedback.predictor import Predictor
 from rtfeedback.windows import WindowSpec
 
 RUN = "sub-01_task-motorimagery_run-0{}"
@@ -221,3 +225,133 @@ def test_a_semi_synthetic_store_gives_a_semi_synthetic_checkpoint(
     manifest = json.loads(path.read_text())
     path.write_text(json.dumps({**manifest, "semi_synthetic": True}))
     assert trained(Store(store_copy.path), tmp_path / "a").spec.training.semi_synthetic
+
+
+# ------------------------------------------------------------------- splits that cut runs
+
+
+BLOCKS = {"kind": "block", "blocks": 2, "validation": 0}
+SHORT = {"name": "ridge", "length": 2.0}
+
+
+def with_split(store: Store, split: dict[str, Any]) -> Store:
+    """Return a store that was prepared with some split, as far as it tells."""
+    path = store.path / MANIFEST
+    manifest = json.loads(path.read_text())
+    manifest["config"]["split"] = SplitConfig.model_validate(split).model_dump(mode="json")
+    path.write_text(json.dumps(manifest))
+    return Store(store.path)
+
+
+def test_a_checkpoint_says_which_volumes_of_each_run_were_held_out(
+    store_copy: Store, tmp_path: Path
+) -> None:
+    config = TrainConfig.model_validate({"model": SHORT, "split": BLOCKS})
+    training = trained(with_split(store_copy, BLOCKS), tmp_path / "a", config).spec.training
+    assert training.split == "block"
+    assert training.train == training.test == (*TRAINING, *VALIDATION, *TEST)
+    for name in training.train:
+        train, test = training.volumes["train"][name], training.volumes["test"][name]
+        assert 2.0 * (min(test) - max(train)) >= 2.0 + 20.0
+        assert training.volumes["validation"][name] == ()
+
+
+def test_a_block_split_reads_nothing_of_the_test_block_or_its_gap(
+    store_copy: Store, tmp_path: Path
+) -> None:
+    store = with_split(store_copy, BLOCKS)
+    config = TrainConfig.model_validate({"model": SHORT, "split": BLOCKS})
+    before = trained(store, tmp_path / "a", config)
+    rng = np.random.default_rng(1)
+    for name, run in store.runs.items():
+        last = max(before.spec.training.volumes["train"][name])
+        targets, tokens = np.array(run.targets), np.array(run.features("tokens"))
+        targets[last + 1 :] = rng.normal(size=targets[last + 1 :].shape)
+        later = run.stamps("tokens") > run.onsets[last] + 2.0
+        tokens[later] = rng.normal(size=tokens[later].shape)
+        np.save(run.folder / "targets.npy", targets)
+        np.save(run.folder / "tokens.npy", tokens)
+    assert same(trained(Store(store.path), tmp_path / "b", config), before)
+
+
+def test_a_store_that_was_fitted_by_another_cut_is_refused(
+    store: Store, store_copy: Store, tmp_path: Path
+) -> None:
+    config = TrainConfig.model_validate({"model": SHORT, "split": BLOCKS})
+    with pytest.raises(DatasetError, match=r"fitted by another split.*'kind': 'block'"):
+        train(store, tmp_path / "a", config)
+    other = with_split(store_copy, {**BLOCKS, "leave_out": ["1"]})
+    with pytest.raises(DatasetError, match=r"fitted by another split.*leave_out"):
+        train(other, tmp_path / "a", config)
+
+
+def test_blocks_too_short_for_their_gaps_are_refused(store_copy: Store, tmp_path: Path) -> None:
+    split = {"kind": "block", "blocks": 2, "validation": 0}
+    model = {"name": "ridge", "length": 20.0}
+    config = TrainConfig.model_validate({"model": model, "split": split})
+    with pytest.raises(DatasetError, match="no window for train"):
+        train(with_split(store_copy, split), tmp_path / "a", config)
+    assert not (tmp_path / "a").exists()
+
+
+def test_shuffling_needs_leave_and_is_stamped_on_all_that_follows(
+    rtfeedback: Callable[..., tuple[int, str, list[str]]],
+    store: Store,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    recipe = tmp_path / "shuffled.toml"
+    recipe.write_text('[split]\nkind = "shuffled"\n')
+    command = ("train", store.path, "--config", recipe, "--out", tmp_path / "a")
+    code, _, said = rtfeedback(*command)
+    assert code == 1
+    assert "--allow-shuffled" in " ".join(said)
+    assert not (tmp_path / "a").exists()
+    code, _, said = rtfeedback(*command, "--allow-shuffled")
+    assert code == 0
+    assert "no claim of skill" in " ".join(said)
+    training = load_checkpoint(tmp_path / "a").spec.training
+    assert training.split == "shuffled"
+    parts = [set(training.volumes[part][TEST[0]]) for part in ("train", "validation", "test")]
+    assert all(parts)
+    assert len(set.union(*parts)) == sum(map(len, parts))
+    report = evaluate(Predictor.load(tmp_path / "a", "cpu"), store, tmp_path / "evaluated")
+    assert "no claim of skill" in report["note"]
+    assert report["split"]["kind"] == "shuffled"
+    print_report(report)
+    assert capfd.readouterr().out.startswith("Shuffled: training and test windows share")
+
+
+# --------------------------------------------------------------- several TRs, no targets
+
+
+def test_runs_of_several_trs_are_trained_on_together_and_all_are_stated(
+    store_copy: Store, tmp_path: Path, ridge: Path
+) -> None:
+    path = store_copy.path / MANIFEST
+    manifest = json.loads(path.read_text())
+    manifest["runs"][1]["tr"] = 1.28
+    path.write_text(json.dumps(manifest))
+    config = TrainConfig.model_validate({"split": {"validation": 0}})
+    spec = trained(Store(store_copy.path), tmp_path / "a", config).spec
+    assert (spec.tr, spec.training.trs) == (2.0, (1.28, 2.0))
+    assert load_checkpoint(ridge).spec.training.trs == ()
+
+
+def test_volumes_without_a_target_are_no_example(store_copy: Store, tmp_path: Path) -> None:
+    """Scrubbed volumes are NaN: neither they, nor what lies between them, is learnt from."""
+    run = store_copy.runs[TRAINING[0]]
+    targets = np.array(run.targets)
+    targets[20:23] = np.nan
+    np.save(run.folder / "targets.npy", targets)
+    spec = trained(Store(store_copy.path), tmp_path / "a").spec
+    assert spec.training.notes["windows_without_target"] == 3
+    examples = Examples(Store(store_copy.path), TRAINING, "tokens", spec.window)
+    assert not set(examples.volumes[examples.run == 0]) & {20, 21, 22}
+    which = np.arange(len(examples)).repeat(9)
+    shift = np.tile(np.arange(-4, 5), len(examples))
+    moved = examples.shift(which, shift, examples.targets)
+    assert np.isfinite(moved.y).all()
+    end = examples.ends[examples.volumes == 19][0]
+    between = (moved.run == 0) & (moved.ends > end) & (moved.ends < end + 4 * 8)
+    assert not between.any()

@@ -11,7 +11,8 @@ import pytest
 from rtfeedback.chain import Chain, ChainConfig, ChainSpec
 from rtfeedback.chain.spec import BandPowerConfig
 from rtfeedback.online.line import Line
-from rtfeedback.online.trclock import CountedVolumes, TRClock
+from rtfeedback.online.trclock import TRClock
+from rtfeedback.online.volumes import CountedVolumes
 from rtfeedback.signals import Bool, Chunk, Float32, Float64, Marker, StreamInfo, Window
 from rtfeedback.windows import WindowSpec
 

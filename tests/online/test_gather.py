@@ -149,3 +149,35 @@ def test_nothing_is_held_back_for_longer_than_it_may_be(
     amplifier = Amplifier(regular(20))
     times = [now for _, now in live(amplifier, 19, 10**6)]
     assert np.diff(times).max() <= HOLD + PULL
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 10])
+@pytest.mark.parametrize("end", [10.0, 10.13, 10.37])
+def test_what_was_heard_last_is_dated_when_it_came(
+    monkeypatch: pytest.MonkeyPatch, chunk: int, end: float
+) -> None:
+    """Not when the pull ended that waited in vain for more: EEG that froze would look fresh."""
+    amplifier = Amplifier([(at, n) for at, n in regular(20, chunk) if at < end])
+    monkeypatch.setattr(time, "monotonic", lambda: amplifier.now)
+    gathering = Gathering(amplifier)
+    while amplifier.now < end + 3 * PULL:
+        gathering.pull(PULL, 10**6)
+    assert gathering.heard is not None
+    assert end - 2 * chunk / RATE <= gathering.heard <= end + 1e-9
+
+
+def test_a_sample_that_is_no_number_is_told_at_once(
+    live: Callable[..., Iterator[tuple[Chunk, float]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    amplifier = Amplifier(regular(20))
+    pull = amplifier.pull
+
+    def broken(timeout: float, wanted: int = 1) -> Chunk | None:
+        chunk = pull(timeout, wanted)
+        if chunk is not None and amplifier.now > 10.0:
+            chunk.samples[:] = np.nan
+        return chunk
+
+    monkeypatch.setattr(amplifier, "pull", broken)
+    found = [now for chunk, now in live(amplifier, 12, 10**6) if np.isnan(chunk.samples).any()]
+    assert found[0] <= 10.0 + PULL

@@ -11,7 +11,8 @@ from rtfeedback.chain.limits import ArtefactLimits
 from rtfeedback.checkpoint import CheckpointSpec
 from rtfeedback.online.line import Line
 from rtfeedback.online.plausibility import FIRST, LOCKED, MAGNITUDE, Plausibility
-from rtfeedback.online.trclock import CountedVolumes, TRClock
+from rtfeedback.online.trclock import TRClock
+from rtfeedback.online.volumes import CountedVolumes
 from rtfeedback.signals import Chunk, Float32, Float64, Marker, StreamInfo
 from tests.lab import CHANNELS, RATE, TR, checkpoint_spec, noise, stream_info
 

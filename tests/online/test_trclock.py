@@ -5,12 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rtfeedback.online.trclock import (
-    VOLUME_LABELS,
-    CountedVolumes,
-    TRClock,
-    volume_onsets,
-)
+from rtfeedback.online.trclock import VOLUME_LABELS, TRClock, volume_onsets
+from rtfeedback.online.volumes import CountedVolumes
 from rtfeedback.signals import Marker
 
 LAW = settings(deadline=None, derandomize=True, max_examples=50)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rtfeedback.online.trclock import INSERTED, STOPPED, TRClock, Volume, volume_onsets
+from rtfeedback.online.trclock import INSERTED, STOPPED, TRClock, volume_onsets
+from rtfeedback.online.volumes import Volume
 from rtfeedback.signals import Marker
 
 START = 98765.4321

@@ -1,4 +1,4 @@
-"""Regions of interest, and their mean course out of a BOLD image."""
+"""Regions of the brain: a mask, a label of an atlas, or spheres, and their voxels."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from nibabel.affines import apply_affine
 from nilearn.image import resample_to_img
 from pydantic import Field, model_validator
 
-from offline.bold import UNREADABLE, percent_signal_change, without_drift
+from offline.bold.images import UNREADABLE
 from rtfeedback.config import Config
 from rtfeedback.errors import DatasetError
 from rtfeedback.signals import Bool, Float64
@@ -19,13 +19,11 @@ from rtfeedback.signals import Bool, Float64
 # Hand area of the motor cortex in MNI space, millimetres: the omega-shaped knob
 # (Yousry et al. 1997, doi:10.1093/brain/120.1.141).
 HAND_AREAS = ((-38.0, -22.0, 56.0), (38.0, -22.0, 56.0))
-UNIT = "percent signal change"
 
 
-class ROIConfig(Config):
-    """One region: a mask, a label of an atlas, or spheres where there is neither."""
+class Region(Config):
+    """A mask, a label of an atlas, or spheres where there is neither."""
 
-    name: str = Field(default="motor", min_length=1)
     mask: Path | None = None
     """NIfTI whose voxels above 0 are the region; relative to the dataset."""
     atlas: Path | None = None
@@ -38,7 +36,7 @@ class ROIConfig(Config):
     """Radius of the spheres in millimetres."""
 
     @model_validator(mode="after")
-    def _one_source(self) -> ROIConfig:
+    def _one_source(self) -> Region:
         if self.mask and self.atlas:
             raise ValueError("A region is a mask or an atlas label, not both")
         if (self.atlas is None) != (self.label is None):
@@ -56,49 +54,63 @@ class ROIConfig(Config):
         return f"spheres of {self.radius:g} mm at {centres}"
 
 
-def roi_voxels(roi: ROIConfig, image: Any, root: Path) -> Bool:
+def region_voxels(region: Region, image: Any, root: Path, name: str) -> Bool:
     """Return which voxels of an image are in a region, shape of one volume.
+
+    Parameters
+    ----------
+    region : Region
+    image : nibabel image
+    root : Path
+        The dataset's folder, from which the region's file is named.
+    name : str
+        Of the target, for what is said of an error.
 
     Raises
     ------
     DatasetError
         If the region's file is absent or broken, or it has no voxel in the image.
     """
-    if roi.mask or roi.atlas:
-        labels = _on_grid(root / (roi.mask or roi.atlas or ""), image)
-        voxels = labels == roi.label if roi.atlas else labels > 0
+    if region.mask or region.atlas:
+        labels = labels_on(root / (region.mask or region.atlas or ""), image)
+        voxels = labels == region.label if region.atlas else labels > 0
     else:
-        voxels = _spheres(roi, image)
+        voxels = _spheres(region, image)
     if not voxels.any():
         raise DatasetError(
-            f"The region '{roi.name}' ({roi.definition}) has no voxel in the BOLD image",
+            f"The region '{name}' ({region.definition}) has no voxel in the BOLD image",
             do="Check that region and image are in the same space",
         )
     return voxels
 
 
-def roi_course(voxels: Bool, image: Any, *, tr: float, period: float, name: str) -> Float64:
-    """Return a region's mean in percent signal change without drift, shape (n_volumes,)."""
-    mean = image.get_fdata(dtype=np.float32)[voxels].mean(axis=0, dtype=np.float64)
-    return without_drift(percent_signal_change(mean, name), tr, period)
+def labels_on(path: Path, image: Any) -> Float64:
+    """Return the values of a file of labels at the voxels of an image, nearest ones.
 
-
-def _on_grid(path: Path, image: Any) -> Float64:
+    Raises
+    ------
+    DatasetError
+        If it cannot be read, or is no single volume.
+    """
     try:
-        region = nib.load(path)
-        first = nib.Nifti1Image(np.zeros(image.shape[:3], np.int16), image.affine)
-        on_grid = resample_to_img(
-            region, first, interpolation="nearest", force_resample=True, copy_header=True
-        )
-        return np.asarray(on_grid.get_fdata().reshape(image.shape[:3]))
+        return labels_like(nib.load(path), image)
     except UNREADABLE as error:
         raise DatasetError(
             f"The region file {path} cannot be read", found=str(error), do="Check the path"
         ) from error
 
 
-def _spheres(roi: ROIConfig, image: Any) -> Bool:
+def labels_like(region: Any, image: Any) -> Float64:
+    """Return the values of an image of labels at the voxels of another, nearest ones."""
+    first = nib.Nifti1Image(np.zeros(image.shape[:3], np.int16), image.affine)
+    found = resample_to_img(
+        region, first, interpolation="nearest", force_resample=True, copy_header=True
+    )
+    return np.asarray(found.get_fdata().reshape(image.shape[:3]))
+
+
+def _spheres(region: Region, image: Any) -> Bool:
     indices = np.moveaxis(np.indices(image.shape[:3]), 0, -1)
     millimetres = apply_affine(image.affine, indices)
-    distances = [np.linalg.norm(millimetres - centre, axis=-1) for centre in roi.spheres]
-    return np.asarray(np.min(distances, axis=0) <= roi.radius)
+    distances = [np.linalg.norm(millimetres - centre, axis=-1) for centre in region.spheres]
+    return np.asarray(np.min(distances, axis=0) <= region.radius)

@@ -1,0 +1,92 @@
+"""A folder that is filled bit by bit, goes on after a kill, and appears whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from offline.progress import console
+from rtfeedback.errors import OutputError, RtfeedbackError
+
+KEY = "key"  # the file that says what the folder is being filled with
+PARTS = "parts"
+
+
+@contextmanager
+def staged_folder(path: Path, key: str) -> Iterator[Path]:
+    """Give a folder to fill, which takes its name only when all of it is written.
+
+    What a killed process, or one that was interrupted, had written is there again for the
+    next one with the same key, below `parts`; for another key it is thrown away.
+
+    Parameters
+    ----------
+    path : Path
+        Of the folder to be.
+    key : str
+        All that its content depends on.
+
+    Yields
+    ------
+    Path
+        The folder; what lies in its `parts` was moved there whole (see `Path.replace`).
+
+    Raises
+    ------
+    OutputError
+        If `path` holds something already, or cannot be written.
+    """
+    stage = path.parent / f".{path.name}.preparing"
+    try:
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise OutputError(f"{path} is there already", do="Name a new folder, or remove it")
+        made = [parent for parent in path.parents if not parent.exists()]
+        _begin(stage, key)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    try:
+        yield stage / PARTS
+        (stage / PARTS).chmod(0o755)
+        os.replace(stage / PARTS, path)
+    except RtfeedbackError:
+        _discard(stage, made)  # it would come to the same end again
+        raise
+    except OSError as error:
+        _discard(stage, made)
+        # A file elsewhere that cannot be read is not this folder's fault.
+        if error.filename is not None and stage.name not in str(error.filename):
+            raise
+        raise _unwritable(path, error) from error
+    shutil.rmtree(stage, ignore_errors=True)
+
+
+def _begin(stage: Path, key: str) -> None:
+    """Make the stage, or keep what is there where it is of the same key."""
+    found = stage / KEY
+    if found.is_file() and found.read_text(encoding="utf-8") == key:
+        n_parts = sum(1 for each in (stage / PARTS).iterdir() if not each.name.startswith("."))
+        if n_parts:
+            text = f"going on where the last attempt stopped ({stage})"
+            console.print(text, markup=False, highlight=False, soft_wrap=True)
+        return
+    shutil.rmtree(stage, ignore_errors=True)
+    (stage / PARTS).mkdir(parents=True)
+    found.write_text(key, encoding="utf-8")
+
+
+def _discard(stage: Path, made: list[Path]) -> None:
+    shutil.rmtree(stage, ignore_errors=True)
+    for folder in made:
+        try:
+            folder.rmdir()
+        except OSError:
+            return
+
+
+def _unwritable(path: Path, error: OSError) -> OutputError:
+    return OutputError(
+        f"{path} cannot be written", found=error.strerror or str(error), do="Choose another"
+    )

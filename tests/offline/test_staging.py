@@ -1,0 +1,75 @@
+"""A folder appears whole or not at all, and what was done before a kill is there again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from offline.staging import staged_folder
+from rtfeedback.errors import DatasetError, OutputError
+
+
+class Killed(BaseException):
+    """As a signal would end a process, for what sees of it."""
+
+
+def killed_after(path: Path, key: str, *files: str) -> None:
+    with pytest.raises(Killed), staged_folder(path, key) as folder:  # noqa: PT012
+        for file in files:
+            (folder / file).write_text(key)
+        raise Killed
+
+
+def test_a_folder_takes_its_name_when_all_is_written(tmp_path: Path) -> None:
+    out = tmp_path / "new" / "out"
+    with staged_folder(out, "a") as folder:
+        (folder / "one").write_text("1")
+        assert not out.exists()
+    assert [path.name for path in out.iterdir()] == ["one"]
+    assert [path.name for path in out.parent.iterdir()] == ["out"]
+
+
+def test_what_was_written_before_a_kill_is_there_again(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    killed_after(out, "a", "one", "two")
+    assert not out.exists()
+    with staged_folder(out, "a") as folder:
+        assert {path.name for path in folder.iterdir()} == {"one", "two"}
+    assert "going on where the last attempt stopped" in capfd.readouterr().err
+    assert {path.name for path in out.iterdir()} == {"one", "two"}
+
+
+def test_what_was_written_for_another_purpose_is_not(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    killed_after(out, "a", "one")
+    with staged_folder(out, "b") as folder:
+        assert list(folder.iterdir()) == []
+
+
+def test_an_error_leaves_nothing(tmp_path: Path) -> None:
+    out = tmp_path / "new" / "out"
+    with pytest.raises(DatasetError), staged_folder(out, "a") as folder:  # noqa: PT012
+        (folder / "one").write_text("1")
+        raise DatasetError("It is broken")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_holds_something_is_left_alone(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "mine").write_text("1")
+    with pytest.raises(OutputError, match="is there already"), staged_folder(out, "a"):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("1")
+    with (
+        pytest.raises(OutputError, match="cannot be written"),
+        staged_folder(tmp_path / "file" / "out", "a"),
+    ):
+        pass
