@@ -23,11 +23,11 @@ from bench.artefacts import (
     fitted,
     read_run,
 )
-from offline.features import through_chain
-from offline.fit_artefacts import LARGE, fit_artefacts
+from offline.eeg.features import through_chain
+from offline.eeg.fit_artefacts import LARGE, fit_artefacts
+from offline.eeg.recordings import Recording
+from offline.evaluation.report import table
 from offline.injection import KINDS, Kind, inject
-from offline.recordings import Recording
-from offline.report import table
 from rtfeedback.artefacts import ArtefactRule
 from rtfeedback.chain import Chain, ChainConfig, ChainSpec
 from rtfeedback.chain.limits import ArtefactConfig

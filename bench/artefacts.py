@@ -19,11 +19,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from offline.features import through_chain
-from offline.fit_artefacts import fit_artefacts
+from offline.eeg.features import through_chain
+from offline.eeg.fit_artefacts import fit_artefacts
+from offline.eeg.recordings import Recording, read_recording
+from offline.evaluation.report import table
 from offline.injection import KINDS, Kind, inject
-from offline.recordings import Recording, read_recording
-from offline.report import table
 from rtfeedback.artefacts import ArtefactRule
 from rtfeedback.chain import Chain, ChainConfig, ChainSpec
 from rtfeedback.chain.front import Front

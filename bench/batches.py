@@ -29,10 +29,10 @@ from torch.utils.data import DataLoader, Dataset
 
 from bench.noise_store import CHAIN, Shape, make_store
 from bench.tables import GIB, markdown_table, provenance, put
-from offline.batches import Mapped, Resident, batches
-from offline.dataset import Store, window_at
-from offline.examples import Examples
-from offline.fit_network import FitConfig, fit_network
+from offline.store.batches import Mapped, Resident, batches
+from offline.store.dataset import Store, window_at
+from offline.store.examples import Examples
+from offline.training.fit_network import FitConfig, fit_network
 from rtfeedback.arithmetic import fix_arithmetic
 from rtfeedback.models import EEGNetConfig, Network, build_model
 from rtfeedback.signals import Float32

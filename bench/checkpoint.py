@@ -33,8 +33,8 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
-from offline.fit_artefacts import fit_artefacts
-from offline.recordings import MICROVOLTS, Recording
+from offline.eeg.fit_artefacts import fit_artefacts
+from offline.eeg.recordings import MICROVOLTS, Recording
 from offline.simulation.headmodel import MONTAGE, channel_names
 from rtfeedback.arithmetic import fix_arithmetic
 from rtfeedback.chain import Chain, ChainConfig, ChainSpec

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from bench.checkpoint import labels_of
-from offline.dataset import MANIFEST, ROIManifest, RunManifest, Store, StoreManifest
+from offline.store.dataset import MANIFEST, ROIManifest, RunManifest, Store, StoreManifest
 from rtfeedback.chain import ChainConfig, ChainSpec
 from rtfeedback.signals import Float32
 

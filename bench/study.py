@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from bench.truth import Truth
-from offline.dataset import Store
+from offline.eeg.recordings import Recording, read_recording
 from offline.prepare import PrepareConfig, prepare
-from offline.recordings import Recording, read_recording
 from offline.simulate import SimulateConfig, simulate
+from offline.store.dataset import Store
 from offline.train import TrainConfig, train
 from rtfeedback.chain import ChainConfig
 from rtfeedback.chain.spec import BandPowerConfig

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from offline.dataset import window_at
+from offline.eeg.features import through_chain
+from offline.eeg.recordings import Recording
 from offline.faults import Plan
-from offline.features import through_chain
-from offline.recordings import Recording
+from offline.store.dataset import window_at
 from rtfeedback.predictor import Predictor
 from rtfeedback.signals import Bool, Float32, Float64
 from rtfeedback.windows import reached

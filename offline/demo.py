@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 from rich.progress import Progress
 
-from offline.dataset import SEMI_SYNTHETIC, Store
+from offline.eeg.recordings import read_recording
 from offline.evaluate import REPORT, evaluate, print_report
-from offline.metrics import pearson
+from offline.evaluation.metrics import pearson
+from offline.evaluation.report import table
 from offline.prepare import PrepareConfig, prepare
 from offline.progress import console
-from offline.recordings import read_recording
 from offline.rehearsal import Lane, Rehearsal, rehearse, write_lsl_config
-from offline.report import table
 from offline.simulate import SimulateConfig, simulate
+from offline.store.dataset import SEMI_SYNTHETIC, Store
 from offline.train import TrainConfig, train
 from rtfeedback.errors import OutputError, RecordingError
 from rtfeedback.predictor import LARGEST_Z, Predictor

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from offline.dataset import SEMI_SYNTHETIC, Store
-from offline.held_out import held_out_runs, predict_held_out, training_volumes
-from offline.metrics import pearson, r2, skill
-from offline.parts import SHUFFLED
-from offline.report import Course, course_figure, table
-from offline.surrogates import SurrogateTest, surrogate_test
+from offline.evaluation.held_out import held_out_runs, predict_held_out, training_volumes
+from offline.evaluation.metrics import pearson, r2, skill
+from offline.evaluation.report import Course, course_figure, table
+from offline.evaluation.surrogates import SurrogateTest, surrogate_test
+from offline.splits.parts import SHUFFLED
+from offline.store.dataset import SEMI_SYNTHETIC, Store
 from rtfeedback.checkpoint import CheckpointSpec
 from rtfeedback.errors import DatasetError
 from rtfeedback.folders import new_folder

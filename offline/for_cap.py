@@ -8,9 +8,9 @@ from pathlib import Path
 
 from mne.channels import get_builtin_montages, make_standard_montage
 
-from offline.dataset import Store
 from offline.prepare import PrepareConfig, prepare
 from offline.progress import console
+from offline.store.dataset import Store
 from rtfeedback.channels import canonical
 from rtfeedback.errors import ConfigError
 

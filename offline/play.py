@@ -10,10 +10,10 @@ from math import isfinite
 from pathlib import Path
 from types import FrameType
 
+from offline.eeg.recordings import read_recording
 from offline.faults import Fault, Plan, harm
 from offline.player import Player, PlayReport
 from offline.progress import console
-from offline.recordings import read_recording
 from rtfeedback.errors import RtfeedbackError
 from rtfeedback.online.lsl import hush
 

@@ -13,10 +13,13 @@ from pathlib import Path
 
 import numpy as np
 
-from offline.bids import Refused
 from offline.bold import TargetMaker
-from offline.chains import common_chains, fit_chains, takes_fitting
-from offline.dataset import (
+from offline.datasets.bids import Refused
+from offline.datasets.find_runs import find_runs
+from offline.datasets.tables import read_json
+from offline.eeg.chains import common_chains, fit_chains, takes_fitting
+from offline.progress import console
+from offline.store.dataset import (
     MANIFEST,
     SHARED,
     ROIManifest,
@@ -24,14 +27,11 @@ from offline.dataset import (
     SkippedRun,
     StoreManifest,
 )
-from offline.find_runs import find_runs
-from offline.parallel import in_parallel
-from offline.prepare_config import PrepareConfig
-from offline.prepare_run import RUN, Checked, RunJob, check_run, prepare_run
-from offline.progress import console
-from offline.staging import staged_folder
-from offline.tables import read_json
-from offline.training_part import TrainingPart
+from offline.store.parallel import in_parallel
+from offline.store.prepare_config import PrepareConfig
+from offline.store.prepare_run import RUN, Checked, RunJob, check_run, prepare_run
+from offline.store.staging import staged_folder
+from offline.store.training_part import TrainingPart
 from rtfeedback.arithmetic import fix_arithmetic
 from rtfeedback.chain import Chain, ChainSpec
 from rtfeedback.errors import RtfeedbackError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from offline.recordings import read_recording
+from offline.eeg.recordings import read_recording
 from rtfeedback.online.memory import MemorySource
 
 

@@ -10,14 +10,14 @@ from typing import get_args
 import torch
 from pydantic import Field
 
-from offline.blocks import Part
-from offline.dataset import Run, Store
-from offline.examples import Examples, Holds
-from offline.fit_network import FitConfig, fit_network
-from offline.fit_ridge import fit_ridge
-from offline.parts import SHUFFLED, Split, scanned
 from offline.progress import console
-from offline.splits import RunKey, SplitConfig, split_runs
+from offline.splits.blocks import Part
+from offline.splits.parts import SHUFFLED, Split, scanned
+from offline.splits.split import RunKey, SplitConfig, split_runs
+from offline.store.dataset import Run, Store
+from offline.store.examples import Examples, Holds
+from offline.training.fit_network import FitConfig, fit_network
+from offline.training.fit_ridge import fit_ridge
 from rtfeedback.arithmetic import fix_arithmetic
 from rtfeedback.checkpoint import CheckpointSpec, Target, Training, save_checkpoint
 from rtfeedback.config import Config

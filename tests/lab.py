@@ -16,9 +16,9 @@ import numpy as np
 import torch
 import zmq
 
-from offline.dataset import window_at
-from offline.features import through_chain
-from offline.recordings import Recording
+from offline.eeg.features import through_chain
+from offline.eeg.recordings import Recording
+from offline.store.dataset import window_at
 from rtfeedback.chain import Chain, ChainConfig, ChainSpec
 from rtfeedback.chain.spec import BandPowerConfig
 from rtfeedback.checkpoint import CheckpointSpec, Target, Training, save_checkpoint

@@ -21,9 +21,9 @@ from bench.artefacts import (
     judge,
     read_run,
 )
-from offline.features import through_chain
+from offline.eeg.features import through_chain
+from offline.eeg.recordings import read_recording
 from offline.injection import Kind
-from offline.recordings import read_recording
 from rtfeedback.chain import ChainSpec
 from rtfeedback.chain.limits import ArtefactConfig
 

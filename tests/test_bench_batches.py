@@ -8,7 +8,7 @@ import pytest
 
 from bench.batches import HEADER, epoch, examples_of, speed
 from bench.noise_store import Shape, make_store
-from offline.dataset import Store
+from offline.store.dataset import Store
 from rtfeedback.arithmetic import fix_arithmetic
 
 SHAPE = Shape(channels=4, rate=50, seconds=61, n_volumes=30, length=7.0, runs=3)

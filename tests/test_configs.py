@@ -9,9 +9,9 @@ from typing import get_args
 import pytest
 from pydantic import BaseModel
 
-from offline.fit_network import FitConfig
 from offline.prepare import PrepareConfig
 from offline.train import TrainConfig
+from offline.training.fit_network import FitConfig
 from rtfeedback.config import Config, load_config
 from rtfeedback.models import AnyModelConfig, EEGNetConfig, MeanPowerConfig, TCNConfig
 from rtfeedback.online.settings import RunConfig

@@ -10,10 +10,10 @@ from typing import cast
 import numpy as np
 import pytest
 
-from offline.alignment import align
-from offline.dataset import Run, RunManifest, StoreManifest, window_at
-from offline.features import through_chain
-from offline.recordings import Recording
+from offline.alignment.align import align
+from offline.eeg.features import through_chain
+from offline.eeg.recordings import Recording
+from offline.store.dataset import Run, RunManifest, StoreManifest, window_at
 from rtfeedback.chain import Chain, ChainConfig, ChainSpec
 from rtfeedback.chain.spec import BandPowerConfig
 from rtfeedback.online.line import Line

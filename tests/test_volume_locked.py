@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import signal
 
-from offline.recordings import read_recording
+from offline.eeg.recordings import read_recording
 from rtfeedback.chain import Chain, ChainConfig, ChainSpec
 from rtfeedback.signals import Float32, Float64, StreamInfo
 from rtfeedback.volume_locked import ENOUGH, VolumeLocked

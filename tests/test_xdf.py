@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from offline.recordings import read_recording
+from offline.eeg.recordings import read_recording
 from rtfeedback.errors import RecordingError, StreamError
 from rtfeedback.online.description import parse
 from rtfeedback.online.offsets import uid_of

@@ -16,7 +16,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from offline.recordings import Recording
+from offline.eeg.recordings import Recording
 from rtfeedback.errors import RtfeedbackError
 from rtfeedback.signals import Bool, Float32, Float64, Int64, StreamInfo
 

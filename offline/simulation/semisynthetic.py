@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 from scipy.signal import butter, sosfiltfilt
 
-from offline.recordings import Recording, read_recording
+from offline.eeg.recordings import Recording, read_recording
 from offline.simulation.neural import bold_at_volumes, slow_times
 from offline.simulation.one_run import SimulateConfig, Truth, write_scan
 from offline.simulation.run_files import Electrodes, RunFiles, write_eeg

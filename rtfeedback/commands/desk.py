@@ -106,9 +106,9 @@ def prepare(
     of_pair = {"bold": bold, "course": course, "tr": tr, "onset": onset}
     root, out = _places(bids, out, eeg, pairs, of_pair)
     check_positive(tr=tr)
-    from offline.dataset import Store
     from offline.prepare import PrepareConfig
     from offline.prepare import prepare as prepare_dataset
+    from offline.store.dataset import Store
 
     settings = settings_of(config, PrepareConfig)
     layout = settings.layout.with_files(pairs=pairs, eeg=eeg, **of_pair)
@@ -165,7 +165,7 @@ def fetch(
     ] = None,
 ) -> None:
     """Download a dataset from OpenNeuro; what was begun goes on next time."""
-    from offline.fetch import fetch as fetch_dataset
+    from offline.datasets.fetch import fetch as fetch_dataset
 
     labels = [each for each in subjects.split(",") if each.strip()]
     print(fetch_dataset(dataset, folder, labels, exclude=exclude or ()))  # noqa: T201
@@ -188,8 +188,8 @@ def train(
     ] = False,
 ) -> None:
     """Fit a model and write its checkpoint."""
-    from offline.dataset import Store
     from offline.for_cap import store_for_cap
+    from offline.store.dataset import Store
     from offline.train import TrainConfig
     from offline.train import train as train_model
 
@@ -214,9 +214,9 @@ def evaluate(
     ] = None,
 ) -> None:
     """Report skill on the held-out runs, beside baselines and chance."""
-    from offline.dataset import Store
     from offline.evaluate import evaluate as evaluate_checkpoint
     from offline.evaluate import print_report
+    from offline.store.dataset import Store
     from rtfeedback.predictor import Predictor
 
     out = out or next_folder(Path("evaluations"), checkpoint.resolve().name)
@@ -267,7 +267,7 @@ def play(
 
 
 def _warn(semi_synthetic: bool) -> None:
-    from offline.dataset import SEMI_SYNTHETIC
+    from offline.store.dataset import SEMI_SYNTHETIC
 
     if semi_synthetic:
         print(SEMI_SYNTHETIC, file=sys.stderr)  # noqa: T201

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from scipy import signal
 
-from offline.fit_artefacts import fit_artefacts
+from offline.eeg.fit_artefacts import fit_artefacts
+from offline.eeg.recordings import read_recording
 from offline.injection import inject
-from offline.recordings import read_recording
 from rtfeedback.chain import Chain, ChainConfig, ChainSpec
 from rtfeedback.chain.criteria import field
 from rtfeedback.chain.front import Front

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from offline.dataset import Store
 from offline.prepare import PrepareConfig, prepare
 from offline.simulate import SimulateConfig, simulate
+from offline.store.dataset import Store
 from offline.train import TrainConfig, train
 
 RUN = "sub-01_task-motorimagery_run-0{}"

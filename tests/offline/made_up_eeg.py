@@ -8,7 +8,7 @@ import mne
 import numpy as np
 from scipy import signal
 
-from offline.recordings import Recording
+from offline.eeg.recordings import Recording
 from rtfeedback.signals import Float32, Float64, Marker, StreamInfo
 
 SITES = (

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.io import savemat
 
-from offline.tables import read_table
+from offline.datasets.tables import read_table
 
 BulkFile = tuple[str, str]
 VhdrMarker = tuple[str, str, int]  # type, description, sample from 1

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from offline.recordings import read_recording
+from offline.eeg.recordings import read_recording
 from rtfeedback.online.trclock import TRClock
 from rtfeedback.signals import Marker
 from tests.offline.volume_trains import (

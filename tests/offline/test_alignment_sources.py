@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-from offline.alignment import AlignmentConfig, Anchor
+from offline.alignment.align import AlignmentConfig, Anchor
 from rtfeedback.config import parse_config
 from rtfeedback.signals import Marker
 from tests.offline.volume_trains import (

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from offline.augment import Augment, AugmentConfig
+from offline.training.augment import Augment, AugmentConfig
 
 N, CHANNELS, BANDS, TIMES = 400, 4, 2, 50
 SD = torch.tensor([1e-5, 2e-5, 3e-5, 4e-5, 1.0, 2.0, 3.0, 4.0])[:, None]

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from offline.bad_channels import (
+from offline.eeg.bad_channels import (
     BadChannelLimits,
     find_bad_channels,
     interpolate_channels,
     without_site,
 )
-from offline.recordings import Recording, read_recording
+from offline.eeg.recordings import Recording, read_recording
 from rtfeedback.errors import DatasetError
 from rtfeedback.signals import Float32, Float64
 from tests.offline.made_up_eeg import SITES, brain, recorded

@@ -9,9 +9,17 @@ import pytest
 import torch
 
 from bench.noise_store import CHAIN, Shape, make_store
-from offline.batches import AHEAD, Mapped, Resident, Windows, batches, made_ahead, windows_of
-from offline.dataset import window_at
-from offline.examples import Examples, Shifted
+from offline.store.batches import (
+    AHEAD,
+    Mapped,
+    Resident,
+    Windows,
+    batches,
+    made_ahead,
+    windows_of,
+)
+from offline.store.dataset import window_at
+from offline.store.examples import Examples, Shifted
 from rtfeedback.windows import WindowSpec
 
 CPU = torch.device("cpu")

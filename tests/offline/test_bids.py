@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from offline.bids import (
+from offline.datasets.bids import (
     PairedRun,
     events_file,
     read_eeg,
     repetition_time,
 )
-from offline.find_runs import find_runs
-from offline.layout import LayoutConfig
+from offline.datasets.find_runs import find_runs
+from offline.datasets.layout import LayoutConfig
 from rtfeedback.errors import DatasetError
 
 RUN = "sub-01_task-motorimagery_run-01"

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from offline.clean_eeg import Cleaned, EEGConfig, clean_recording
-from offline.recordings import Recording, read_recording
+from offline.eeg.clean_eeg import Cleaned, EEGConfig, clean_recording
+from offline.eeg.recordings import Recording, read_recording
 from rtfeedback.config import load_config
 from rtfeedback.errors import ConfigError, DatasetError
 from rtfeedback.signals import Float64

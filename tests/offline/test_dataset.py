@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from offline.dataset import MANIFEST, READS, Run, Store, window_at
+from offline.store.dataset import MANIFEST, READS, Run, Store, window_at
 from rtfeedback.errors import DatasetError
 from rtfeedback.windows import WindowSpec
 

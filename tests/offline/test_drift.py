@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from offline.drift import fit_grid
+from offline.alignment.drift import fit_grid
 
 LAW = settings(deadline=None, derandomize=True, max_examples=50)
 TR = 2.0

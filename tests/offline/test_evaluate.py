@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from offline.dataset import MANIFEST, Store, window_at
 from offline.evaluate import FIGURE, REPORT, evaluate, print_report
-from offline.metrics import pearson
+from offline.evaluation.metrics import pearson
+from offline.store.dataset import MANIFEST, Store, window_at
 from offline.train import TrainConfig, train
 from rtfeedback.errors import DatasetError, OutputError
 from rtfeedback.predictor import Predictor

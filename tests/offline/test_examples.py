@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from offline.dataset import Run, RunManifest, Store, StoreManifest, window_at
-from offline.examples import N_BLOCKS, Examples, Holds
+from offline.store.dataset import Run, RunManifest, Store, StoreManifest, window_at
+from offline.store.examples import N_BLOCKS, Examples, Holds
 from rtfeedback.artefacts import ArtefactRule
 from rtfeedback.chain import ChainConfig, ChainSpec
 from rtfeedback.chain.limits import ArtefactLimits

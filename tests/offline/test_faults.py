@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from offline.eeg.recordings import Recording
 from offline.faults import FAULTS, Plan, fault_table, harm, parse_fault
 from offline.faults.plan import Close, EEGLife, Open, PlannedMarker, Say, SendEEG, SendMarker
 from offline.injection import KINDS
-from offline.recordings import Recording
 from rtfeedback.cli import app
 from rtfeedback.errors import ConfigError, RtfeedbackError
 from tests.lab import CHANNELS, RATE, make_recording, stream_info

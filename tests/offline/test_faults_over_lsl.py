@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 
+from offline.eeg.recordings import Recording
 from offline.faults import Plan, harm, parse_fault
 from offline.play import play_plan
 from offline.player import PlayReport
-from offline.recordings import Recording
 from rtfeedback.online.lsl import LSLStream, StreamLost, find_markers, find_stream
 from rtfeedback.signals import Chunk
 from tests.lab import CHANNELS, RATE, make_recording

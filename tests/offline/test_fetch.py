@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from offline.fetch import fetch
+from offline.datasets.fetch import fetch
 from rtfeedback.errors import DatasetError, OutputError, RtfeedbackError
 
 Run = Callable[..., tuple[int, str, list[str]]]
@@ -157,7 +157,9 @@ def test_a_subject_that_is_not_there_leaves_nothing(
 def test_without_a_network_one_paragraph_says_where_else_to_go(
     no_network: None, rtfeedback: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("offline.fetch.fetch.__kwdefaults__", {"exclude": (), "retries": 0})
+    monkeypatch.setattr(
+        "offline.datasets.fetch.fetch.__kwdefaults__", {"exclude": (), "retries": 0}
+    )
     code, out, said = rtfeedback("fetch", DATASET, "data/xp1", "--subjects", "xp101,xp102")
     assert (code, out, len(said)) == (1, "", 1)
     assert f"{DATASET} could not be downloaded" in said[0]

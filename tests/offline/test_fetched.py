@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from offline.fetched import check_fetched
+from offline.datasets.fetched import check_fetched
 from rtfeedback.errors import DatasetError
 
 

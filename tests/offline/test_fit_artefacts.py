@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from offline.fit_artefacts import fit_artefacts
+from offline.eeg.fit_artefacts import fit_artefacts
+from offline.eeg.recordings import Recording
 from offline.injection import inject
-from offline.recordings import Recording
 from rtfeedback.chain import Chain, ChainSpec
 from rtfeedback.chain.limits import ArtefactLimits
 from rtfeedback.errors import DatasetError

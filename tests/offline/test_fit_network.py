@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import torch
 
-from offline import fit_network
-from offline.dataset import Store
+from offline.store.dataset import Store
 from offline.train import TrainConfig, train
+from offline.training import fit_network
 from rtfeedback.checkpoint import Checkpoint, load_checkpoint
 from rtfeedback.errors import CheckpointError, ConfigError
 

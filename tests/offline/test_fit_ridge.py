@@ -8,11 +8,11 @@ import pytest
 import torch
 from sklearn.linear_model import Ridge as SklearnRidge
 
-from offline.blocks import BESIDE
-from offline.dataset import Store
-from offline.examples import Examples
-from offline.fit_ridge import fit_ridge
+from offline.splits.blocks import BESIDE
+from offline.store.dataset import Store
+from offline.store.examples import Examples
 from offline.train import TrainConfig, train
+from offline.training.fit_ridge import fit_ridge
 from rtfeedback.checkpoint import load_checkpoint
 from rtfeedback.errors import DatasetError
 from rtfeedback.models import Ridge, RidgeConfig
@@ -79,7 +79,7 @@ def test_blocks_of_a_lone_run_are_held_out_with_a_gap(
         sizes.append(len(kernel))
         return np.zeros_like(y)
 
-    monkeypatch.setattr("offline.fit_ridge._solve", solve)
+    monkeypatch.setattr("offline.training.fit_ridge._solve", solve)
     model = Ridge(n_features=16 * 8, n_times=40, n_targets=1)
     fit_ridge(model, RidgeConfig(penalties=(1.0,)), examples, examples.targets[:, :1])
     blocks = np.array_split(examples.times, 5)

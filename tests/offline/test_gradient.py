@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import signal
 
-from offline.gradient import remove_gradient, volume_locked_share
-from offline.recordings import Recording
+from offline.eeg.gradient import remove_gradient, volume_locked_share
+from offline.eeg.recordings import Recording
 from rtfeedback.chain import Chain, ChainConfig, ChainSpec
 from rtfeedback.errors import DatasetError
 from rtfeedback.signals import Float32, Float64

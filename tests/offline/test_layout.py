@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from offline.layout import Entities, LayoutConfig, find_by_pattern, run_file, run_name
+from offline.datasets.layout import Entities, LayoutConfig, find_by_pattern, run_file, run_name
 
 
 def touch(root: Path, *paths: str) -> Path:

@@ -3,7 +3,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from offline.ledger import count_one
+from offline.store.ledger import count_one
 
 
 def test_readings_at_once_are_all_counted(tmp_path: Path) -> None:

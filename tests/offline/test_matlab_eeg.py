@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from offline.layout import RecordingConfig
-from offline.matlab_eeg import read_matlab
+from offline.datasets.layout import RecordingConfig
+from offline.datasets.matlab_eeg import read_matlab
 from rtfeedback.errors import RecordingError
 
 SETTINGS = {

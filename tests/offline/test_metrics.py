@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.signal import lfilter
 from scipy.stats import pearsonr
 
-from offline.metrics import (
+from offline.evaluation.metrics import (
     partial_correlation,
     pearson,
     r2,
@@ -15,7 +15,7 @@ from offline.metrics import (
     skill,
     standardised,
 )
-from offline.surrogates import phase_randomised, surrogate_test
+from offline.evaluation.surrogates import phase_randomised, surrogate_test
 from rtfeedback.signals import Float64
 
 NO_NUISANCE = np.zeros((300, 0))

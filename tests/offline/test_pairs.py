@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from offline.bids import events_file, read_courses, read_eeg, repetition_time
-from offline.find_runs import find_runs
-from offline.layout import LayoutConfig
+from offline.datasets.bids import events_file, read_courses, read_eeg, repetition_time
+from offline.datasets.find_runs import find_runs
+from offline.datasets.layout import LayoutConfig
 from offline.prepare import PrepareConfig, prepare
 from rtfeedback.config import load_config
 from rtfeedback.errors import DatasetError

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from offline.eeg.recordings import Recording, read_recording
 from offline.faults import parse_fault
 from offline.play import play
 from offline.player import PlayReport
-from offline.recordings import Recording, read_recording
 from rtfeedback.errors import RecordingError, RtfeedbackError
 from rtfeedback.online.lsl import LSLStream, StreamLost, find_markers, find_stream
 from rtfeedback.signals import Float32, Float64, Marker

@@ -14,12 +14,12 @@ import nibabel
 import numpy as np
 import pytest
 
-from offline.bids import read_eeg
-from offline.dataset import Store
+from offline.datasets.bids import read_eeg
+from offline.datasets.find_runs import find_runs
 from offline.design import design_regressors, read_events
-from offline.features import through_chain
-from offline.find_runs import find_runs
+from offline.eeg.features import through_chain
 from offline.prepare import PrepareConfig, prepare
+from offline.store.dataset import Store
 from rtfeedback.chain import Chain
 from rtfeedback.errors import (
     ChannelError,

@@ -16,12 +16,12 @@ import numpy as np
 import pytest
 
 from offline import prepare as prepare_module
-from offline import prepare_run as prepare_run_module
-from offline.clean_eeg import clean_recording
-from offline.dataset import Store
+from offline.eeg.clean_eeg import clean_recording
 from offline.prepare import PrepareConfig, prepare
-from offline.prepare_run import RUN, RunJob, prepare_run
 from offline.simulate import SimulateConfig, simulate
+from offline.store import prepare_run as prepare_run_module
+from offline.store.dataset import Store
+from offline.store.prepare_run import RUN, RunJob, prepare_run
 from offline.train import TrainConfig, train
 
 Run = Callable[..., tuple[int, str, list[str]]]

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import signal
 
-from offline.pulse import find_beats, remove_pulse
-from offline.recordings import Recording
+from offline.eeg.pulse import find_beats, remove_pulse
+from offline.eeg.recordings import Recording
 from rtfeedback.errors import DatasetError
 from rtfeedback.signals import Float32, Float64, Marker
 from tests.offline.made_up_eeg import SITES, beats, brain, ecg, gains, pulse, recorded

@@ -13,20 +13,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from offline.bids import (
+from offline.bold.confounds import motion, read_confounds
+from offline.datasets.bids import (
     PairedRun,
     events_file,
     named_markers,
     read_eeg,
     repetition_time,
 )
-from offline.bold.confounds import motion, read_confounds
-from offline.chains import common_chains
-from offline.dataset import Store
+from offline.datasets.find_runs import find_runs
+from offline.datasets.layout import LayoutConfig
 from offline.design import conditions, read_events
-from offline.find_runs import find_runs
-from offline.layout import LayoutConfig
+from offline.eeg.chains import common_chains
 from offline.prepare import PrepareConfig
+from offline.store.dataset import Store
 from rtfeedback.chain import Chain
 from rtfeedback.config import load_config
 from rtfeedback.errors import ChannelError

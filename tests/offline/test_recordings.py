@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from offline import recordings
-from offline.recordings import Recording, read_recording, recording_from_raw
+from offline.eeg import recordings
+from offline.eeg.recordings import Recording, read_recording, recording_from_raw
 from rtfeedback.errors import RecordingError, RtfeedbackError
 from rtfeedback.signals import Marker, StreamInfo
 

@@ -8,7 +8,7 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.image import imread
 
-from offline.report import (
+from offline.evaluation.report import (
     DPI,
     MEASURED,
     PREDICTED,

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from offline.recordings import Recording
-from offline.resample import resample
+from offline.eeg.recordings import Recording
+from offline.eeg.resample import resample
 from rtfeedback.errors import DatasetError
 from rtfeedback.signals import Marker, StreamInfo
 

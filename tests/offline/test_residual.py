@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from offline.gradient import volume_locked_share
-from offline.residual import artefact_left
-from offline.volume_grid import Grid
+from offline.eeg.gradient import volume_locked_share
+from offline.eeg.residual import artefact_left
+from offline.eeg.volume_grid import Grid
 from rtfeedback.signals import Float64
 from tests.offline.made_up_eeg import SITES, brain, gains, gradients, recorded
 

@@ -8,7 +8,7 @@ import numpy as np
 import pybv
 import pytest
 
-from offline.recordings import read_recording
+from offline.eeg.recordings import read_recording
 from offline.simulate import SimulateConfig, simulate
 from rtfeedback.errors import ChannelError, RecordingError
 from rtfeedback.signals import Float64

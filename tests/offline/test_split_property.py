@@ -12,11 +12,11 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from offline.blocks import BESIDE, Part
-from offline.dataset import Run, RunManifest, Store, StoreManifest
-from offline.examples import Examples
-from offline.parts import Split
-from offline.splits import SplitConfig
+from offline.splits.blocks import BESIDE, Part
+from offline.splits.parts import Split
+from offline.splits.split import SplitConfig
+from offline.store.dataset import Run, RunManifest, Store, StoreManifest
+from offline.store.examples import Examples
 from offline.train import examples_of, split_store
 from rtfeedback.chain import ChainConfig, ChainSpec
 from rtfeedback.errors import DatasetError

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from offline.blocks import Blocks, scattered
-from offline.parts import Split, scanned
-from offline.splits import RunKey, SplitConfig, split_runs
+from offline.splits.blocks import Blocks, scattered
+from offline.splits.parts import Split, scanned
+from offline.splits.split import RunKey, SplitConfig, split_runs
 from rtfeedback.config import parse_config
 from rtfeedback.errors import ConfigError, DatasetError
 from rtfeedback.windows import WindowSpec

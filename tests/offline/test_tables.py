@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from offline.tables import read_json, read_rows, read_table
+from offline.datasets.tables import read_json, read_rows, read_table
 from rtfeedback.errors import DatasetError
 
 

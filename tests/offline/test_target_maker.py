@@ -14,7 +14,7 @@ from offline.bold import BoldConfig, BoldRun, ROIConfig, TargetMaker, read_bold
 from offline.bold.cleaning import without_drift
 from offline.bold.rois import roi_course, roi_voxels
 from offline.bold.scaling import percent_signal_change
-from offline.dataset import Store
+from offline.store.dataset import Store
 from rtfeedback.errors import ConfigError, DatasetError
 from rtfeedback.signals import Bool, Float64
 from tests.offline.made_up_bold import N_VOLUMES, TR, answer, mask, planted, scan, values

@@ -11,7 +11,7 @@ from offline.bold import ROIConfig, read_bold
 from offline.bold.cleaning import without_drift
 from offline.bold.rois import roi_course, roi_voxels
 from offline.bold.scaling import percent_signal_change
-from offline.dataset import Store
+from offline.store.dataset import Store
 from rtfeedback.config import parse_config
 from rtfeedback.errors import ConfigError, DatasetError
 from rtfeedback.signals import Bool, Float64

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import torch
 
-from offline.dataset import MANIFEST, Store
 from offline.evaluate import evaluate, print_report
-from offline.examples import Examples
-from offline.splits import SplitConfig
+from offline.splits.split import SplitConfig
+from offline.store.dataset import MANIFEST, Store
+from offline.store.examples import Examples
 from offline.train import TrainConfig, train
 from rtfeedback.checkpoint import Checkpoint, load_checkpoint
 from rtfeedback.errors import ConfigError, DatasetError, OutputError

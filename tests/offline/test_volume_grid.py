@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from offline.volume_grid import Grid, find_volumes
+from offline.eeg.volume_grid import Grid, find_volumes
 from rtfeedback.signals import Float32, Float64
 from tests.offline.made_up_eeg import SITES, brain, gains, gradients
 

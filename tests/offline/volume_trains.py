@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from offline.alignment import Alignment, AlignmentConfig, align
+from offline.alignment.align import Alignment, AlignmentConfig, align
 from rtfeedback.config import parse_config
 from rtfeedback.errors import DatasetError
 from rtfeedback.signals import Float64, Marker

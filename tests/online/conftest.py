@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from offline.recordings import Recording
+from offline.eeg.recordings import Recording
 from rtfeedback.predictor import Predictor
 from tests.lab import Lab, Start, checkpoint_spec, make_recording, save_model
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache
 
-from offline.fit_artefacts import fit_artefacts
+from offline.eeg.fit_artefacts import fit_artefacts
 from rtfeedback.checkpoint import CheckpointSpec
 from rtfeedback.doctor.finding import Finding
 from tests.lab import checkpoint_spec, make_recording

@@ -16,9 +16,9 @@ from bench.bad_day import Day, Verdict, ending, judge, live_through, longest_sil
 from bench.cases import CASES, Case
 from bench.faults import EXACT, Cell
 from bench.truth import Judged, Truth
+from offline.eeg.fit_artefacts import fit_artefacts
+from offline.eeg.recordings import Recording
 from offline.faults import FAULTS, Plan, harm, parse_fault
-from offline.fit_artefacts import fit_artefacts
-from offline.recordings import Recording
 from rtfeedback.chain.limits import ArtefactConfig
 from rtfeedback.errors import StreamError
 from rtfeedback.predictor import Predictor

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from offline.recordings import Recording
+from offline.eeg.recordings import Recording
 from rtfeedback.errors import ChannelError, PublishError, StreamError
 from rtfeedback.online import lsl, publisher
 from rtfeedback.online.lsl import EEGOutlet, clock

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from offline.recordings import Recording
+from offline.eeg.recordings import Recording
 from rtfeedback.errors import StreamError
 from rtfeedback.online.daemon import Daemon
 from rtfeedback.online.lsl import clock

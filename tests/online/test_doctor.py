@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import zmq
 
-from offline.recordings import Recording
+from offline.eeg.recordings import Recording
 from rtfeedback.doctor.finding import Finding, fail, found_by, ok, refusal, warn
 from rtfeedback.doctor.inference import TRIALS, check_inference
 from rtfeedback.doctor.machine import BLOCKS, check_disk, check_ports

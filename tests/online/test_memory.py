@@ -118,8 +118,8 @@ def test_what_does_not_go_together_is_an_error(settings: dict[str, Any]) -> None
 
 def test_a_recording_streams_what_is_read_of_it(tmp_path: Path) -> None:
     pybv = pytest.importorskip("pybv")
+    from offline.eeg.recordings import read_recording
     from offline.recording_stream import recording_source
-    from offline.recordings import read_recording
 
     pybv.write_brainvision(
         data=samples().T * 1e-6,

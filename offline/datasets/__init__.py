@@ -1,0 +1,1 @@
+"""Where runs come from: layouts, BIDS, tables of pairs, MATLAB files, downloads."""

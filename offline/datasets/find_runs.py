@@ -1,0 +1,268 @@
+"""The runs of a dataset that have both EEG and BOLD, and the files that go with each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
+from itertools import groupby
+from pathlib import Path
+from typing import NamedTuple
+
+from mne_bids import find_matching_paths
+
+from offline.datasets.bids import FoundRuns, PairedRun, Refused, sidecar
+from offline.datasets.fetched import check_fetched
+from offline.datasets.layout import (
+    BIDS,
+    Entities,
+    LayoutConfig,
+    RunFile,
+    find_by_pattern,
+    run_file,
+)
+from offline.datasets.pairs import read_pairs, single_pair
+from offline.progress import console
+from rtfeedback.errors import DatasetError
+
+EEG_EXTENSIONS = (".vhdr", ".edf", ".bdf", ".set", ".fif")
+BOLD_EXTENSIONS = (".nii.gz", ".nii")
+_MOST_NAMES = 8
+
+Halves = dict[Entities, list[RunFile]]
+
+
+def find_runs(
+    root: Path, layout: LayoutConfig | None = None, task: str | None = None
+) -> FoundRuns:
+    """Return a dataset's runs, and those that are broken.
+
+    What has EEG alone, or BOLD alone, is no run, and told. Runs come in the order of their
+    names, and those of a session in that of their recording, where all say when that was.
+
+    Parameters
+    ----------
+    root : Path
+    layout : LayoutConfig, optional
+        Where the files are; BIDS's places without.
+    task : str, optional
+        Only this one.
+
+    Raises
+    ------
+    DatasetError
+        If `root` is no BIDS dataset, or has no run that can be used.
+    """
+    layout = layout or LayoutConfig()
+    if layout.pair or layout.pairs:
+        return FoundRuns(_named_runs(root, layout, task), [])
+    _check_root(root, layout)
+    eeg = _halves(root, layout.eeg, "eeg", EEG_EXTENSIONS, layout, task)
+    bold = _halves(root, layout.bold, "bold", BOLD_EXTENSIONS, layout, task)
+    pairs, skipped = _pair(eeg, bold)
+    if not pairs and not skipped:
+        of_task = f" of task '{task}'" if task else ""
+        counts = [sum(map(len, halves.values())) for halves in (eeg, bold)]
+        raise DatasetError(
+            f"{root} has no run with both EEG and BOLD",
+            found=f"{counts[0]} EEG and {counts[1]} BOLD files{of_task}",
+            do="EEG and BOLD of a run need the same sub, ses, task and run entities",
+        )
+    _tell_unpaired(eeg, bold)
+    tables = _tables(root, layout.confounds, layout), _tables(root, layout.events, layout)
+    runs = []
+    for pair in sorted(pairs):
+        try:
+            check_fetched(pair.eeg.path)
+            check_fetched(pair.bold.path)
+        except DatasetError as error:
+            skipped.append(Refused(pair.name, error))
+        else:
+            runs.append(_paired_run(root, pair, layout, *tables))
+    if not runs:
+        raise skipped[0].error
+    return FoundRuns(_as_recorded(runs), sorted(skipped, key=lambda each: each.run))
+
+
+def _named_runs(root: Path, layout: LayoutConfig, task: str | None) -> list[PairedRun]:
+    """Return the runs that are named file by file."""
+    if layout.pair:
+        return [single_pair(root, layout.pair, layout)]
+    runs = read_pairs(root / layout.pairs, layout)
+    found = [
+        run for run in runs if task in (None, run.task) and not _excluded(run.name, layout)
+    ]
+    if not found:
+        raise DatasetError(
+            f"{root / layout.pairs} has no run" + (f" of task '{task}'" if task else ""),
+            found=", ".join(run.name for run in runs),
+            do="Name another task, or exclude fewer runs",
+        )
+    return found
+
+
+def _check_root(root: Path, layout: LayoutConfig) -> None:
+    described = (root / "dataset_description.json").is_file()
+    if described or (root.is_dir() and not layout.all_bids):
+        return
+    raise DatasetError(
+        f"{root} is not a BIDS dataset",
+        found="No dataset_description.json in it" if root.is_dir() else "No such folder",
+        do="Name the folder that holds it; 'rtfeedback simulate' makes one",
+    )
+
+
+def _halves(
+    root: Path,
+    patterns: Sequence[str],
+    suffix: str,
+    extensions: Sequence[str],
+    layout: LayoutConfig,
+    task: str | None,
+) -> Halves:
+    """Return the files of a modality by the run; of the first pattern that has any of it."""
+    found: Halves = {}
+    for pattern in patterns:
+        files = (
+            _find_bids(root, suffix, extensions)
+            if pattern == BIDS
+            else find_by_pattern(root, pattern, layout.tasks)
+        )
+        of_pattern: Halves = {}
+        for file in files:
+            if task in (None, file.entities.task) and not _excluded(file.name, layout):
+                of_pattern.setdefault(file.entities, []).append(file)
+        found = of_pattern | found
+    return found
+
+
+def _find_bids(root: Path, suffix: str, extensions: Sequence[str]) -> list[RunFile]:
+    """Return the raw data's files, of several formats of one run the first."""
+    paths = find_matching_paths(
+        root, suffixes=suffix, extensions=list(extensions), ignore_nosub=True
+    )
+    whole = [path for path in paths if path.split in (None, "1", "01")]
+    whole.sort(key=lambda path: extensions.index(path.extension))
+    found: dict[str, RunFile] = {}
+    for path in whole:
+        name = path.basename.rsplit("_", 1)[0]
+        found.setdefault(name, run_file(Path(path.fpath), name))
+    return [found[name] for name in sorted(found)]
+
+
+def _tables(root: Path, patterns: Sequence[str], layout: LayoutConfig) -> list[RunFile]:
+    """Return the tables that patterns name, those of the first pattern first."""
+    named = [each for each in patterns if each != BIDS]  # whose events go by inheritance
+    return [file for each in named for file in find_by_pattern(root, each, layout.tasks)]
+
+
+class _Pair(NamedTuple):
+    name: str
+    eeg: RunFile
+    bold: RunFile
+
+
+def _pair(eeg: Halves, bold: Halves) -> tuple[list[_Pair], list[Refused]]:
+    pairs: list[_Pair] = []
+    skipped = []
+    for entities in eeg.keys() & bold.keys():
+        first, second = eeg[entities], bold[entities]
+        if len(first) > 1 or len(second) > 1:  # their other entities tell
+            named = {each.name: each for each in second}
+            both = [(each, named[each.name]) for each in first if each.name in named]
+            if not both:
+                skipped.append(_ambiguous(first, second))
+        else:
+            both = [(first[0], second[0])]
+        pairs += [_Pair(_name(*each), *each) for each in both]
+    return pairs, skipped
+
+
+def _ambiguous(eeg: Sequence[RunFile], bold: Sequence[RunFile]) -> Refused:
+    files = ", ".join(each.path.name for each in (*eeg, *bold))
+    error = DatasetError(
+        f"Which EEG and BOLD of {eeg[0].name} go together cannot be told",
+        found=files,
+        do="Name the one of each by patterns in layout.eeg and layout.bold",
+    )
+    return Refused(eeg[0].name, error)
+
+
+def _name(eeg: RunFile, bold: RunFile) -> str:
+    return eeg.name if eeg.from_bids or not bold.from_bids else bold.name
+
+
+def _excluded(name: str, layout: LayoutConfig) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in layout.exclude)
+
+
+def _tell_unpaired(eeg: Halves, bold: Halves) -> None:
+    for has, lacks, missing in ((eeg, bold, "BOLD"), (bold, eeg, "EEG")):
+        names = sorted(file.name for key in has.keys() - lacks.keys() for file in has[key])
+        if names:
+            text = f"left out, as there is no {missing} of theirs: {_some(names)}"
+            console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    return ", ".join(names[:_MOST_NAMES]) + more
+
+
+def _paired_run(
+    root: Path,
+    pair: _Pair,
+    layout: LayoutConfig,
+    confounds: Sequence[RunFile],
+    events: Sequence[RunFile],
+) -> PairedRun:
+    subject, session, task, run = _labels(pair.name)
+    return PairedRun(
+        name=pair.name,
+        subject=subject,
+        session=session,
+        task=task,
+        run=run,
+        eeg=pair.eeg.path,
+        bold=pair.bold.path,
+        root=root,
+        tr=layout.tr,
+        onset=layout.onset,
+        events=_of_run(events, pair),
+        confounds=_of_run(confounds, pair),
+        recording=layout.recording,
+    )
+
+
+def _of_run(tables: Sequence[RunFile], pair: _Pair) -> Path | None:
+    """Return the first table of a run, and of no other acquisition of it."""
+    known = {*pair.eeg.name.split("_"), *pair.bold.name.split("_")}
+    for table in tables:
+        own = not table.from_bids or known.issuperset(table.name.split("_"))
+        if own and table.entities == pair.eeg.entities:
+            return table.path
+    return None
+
+
+def _labels(name: str) -> Iterable[str]:
+    parts = dict(part.split("-", 1) for part in name.split("_") if "-" in part)
+    return tuple(parts.get(short, "") for short in ("sub", "ses", "task", "run"))
+
+
+def _as_recorded(runs: list[PairedRun]) -> list[PairedRun]:
+    """Return runs with those of each session in the order of their AcquisitionTime."""
+    found: list[PairedRun] = []
+    for _, session in groupby(runs, lambda run: (run.subject, run.session)):
+        timed = [(_time_of_day(run), run) for run in session]
+        if all(time for time, _ in timed):
+            timed.sort(key=lambda each: each[0])
+        found += [run for _, run in timed]
+    return found
+
+
+def _time_of_day(run: PairedRun) -> tuple[float, ...]:
+    """Return hours, minutes and seconds as the BOLD's sidecar states them, else nothing."""
+    try:
+        stated = str(sidecar(run, "bold").get("AcquisitionTime", ""))
+        return tuple(float(part) for part in stated.split(":"))
+    except (DatasetError, ValueError):  # told where the run is prepared
+        return ()

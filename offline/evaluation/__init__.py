@@ -1,0 +1,1 @@
+"""Skill on what was held out: predicted, scored, tested against chance, reported."""

@@ -1,0 +1,123 @@
+"""What a checkpoint predicts of what its training held out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from offline.evaluation.report import Course
+from offline.store.dataset import Examples, Run, window_at
+from rtfeedback.checkpoint import CheckpointSpec
+from rtfeedback.errors import DatasetError
+from rtfeedback.predictor import Predictor
+from rtfeedback.signals import Float64, Int64
+
+
+@dataclass(frozen=True, slots=True)
+class Predicted:
+    """What was predicted of a held-out run.
+
+    Attributes
+    ----------
+    course : Course
+        The volumes with a valid window, with measured and predicted.
+    z : float64, shape (n_volumes,)
+        The predictions' z.
+    artefacts : int64, shape (n_left_out,)
+        Volumes whose window is invalid for its artefacts, as it would be in the lab.
+    unbroken : Course
+        From the first valid volume to the last, interpolated linearly over those left
+        out or without a target: surrogates take a spectrum, and so equal spaces.
+    """
+
+    course: Course
+    z: Float64
+    artefacts: Int64
+    unbroken: Course
+
+
+def predict_held_out(predictor: Predictor, run: Run) -> Predicted:
+    """Return what is predicted of a run's first target, window by window.
+
+    Raises
+    ------
+    DatasetError
+        If the run is too short for one window, or has none that counts.
+    """
+    spec, (_, n_times) = predictor.spec, predictor.shape
+    examples = _held_out(spec, run)
+    if len(examples.volumes) == 0:
+        raise DatasetError(f"The held-out run {run.name} is too short for one window")
+    if not examples.allowed.any():
+        raise DatasetError(
+            f"No window of the held-out run {run.name} is free enough of artefacts",
+            found=f"All {len(examples.volumes)} hold more that is masked than the chain allows",
+            do="Look at its EEG, and hold out another run",
+        )
+    known = examples.allowed & np.isfinite(run.targets[examples.volumes, 0])
+    if not known.any():
+        raise DatasetError(
+            f"No volume of the held-out run {run.name} has a target",
+            found="All that have a valid window were scrubbed",
+            do="Scrub less, or hold out another run",
+        )
+    features, volumes = run.features(spec.model.chain), examples.volumes[known]
+    target = spec.targets[0].name
+    found = [
+        predictor(window_at(features, int(end), n_times))[target]
+        for end in examples.ends[known]
+    ]
+    course = _course(predictor, run, volumes, np.array([roi.raw for roi in found]))
+    return Predicted(
+        course=course,
+        z=np.array([roi.z for roi in found]),
+        artefacts=examples.volumes[~examples.allowed],
+        unbroken=_unbroken(predictor, run, course),
+    )
+
+
+def _held_out(spec: CheckpointSpec, run: Run) -> Examples:
+    """Return the windows of a run that are for test: all, unless the split cut it."""
+    every = run.examples(spec.model.chain, spec.window)
+    if not spec.training.volumes:
+        return every
+    held = np.isin(every.volumes, spec.training.volumes["test"][run.name])
+    return Examples(every.volumes[held], every.ends[held], every.allowed[held])
+
+
+def _unbroken(predictor: Predictor, run: Run, course: Course) -> Course:
+    every = np.arange(course.volumes[0], course.volumes[-1] + 1)
+    predicted = np.interp(every, course.volumes, course.predicted)
+    measured = run.targets[every, 0]
+    gone = np.isnan(measured)
+    filled = np.interp(every, course.volumes, course.measured)
+    whole = _course(predictor, run, every, predicted)
+    return replace(whole, measured=np.where(gone, filled, measured))
+
+
+def _course(predictor: Predictor, run: Run, volumes: Int64, predicted: Float64) -> Course:
+    times = (volumes + predictor.spec.window.slice_ref) * run.manifest.tr
+    return Course(
+        name=run.name,
+        volumes=volumes,
+        times=np.asarray(times, dtype=np.float64),
+        measured=np.array(run.targets[volumes, 0]),
+        predicted=predicted,
+        design=np.array(run.design[volumes]),
+        truth=None if run.truth is None else np.array(run.truth[volumes, 0]),
+    )
+
+
+def held_out_runs(spec: CheckpointSpec) -> list[str]:
+    """Return the runs that have something held out."""
+    held = spec.training.volumes.get("test", {})
+    return [name for name in spec.training.test if not held or held[name]]
+
+
+def training_volumes(spec: CheckpointSpec, run: Run) -> Int64:
+    """Return the volumes of a training run that have a target and were trained on."""
+    known = np.flatnonzero(np.isfinite(run.targets[:, 0]))
+    if not spec.training.volumes:
+        return known
+    return np.intersect1d(known, spec.training.volumes["train"][run.name])

@@ -1,0 +1,1 @@
+"""What `prepare` writes and training reads: one continuous array per run and chain."""

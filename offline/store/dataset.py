@@ -1,0 +1,276 @@
+"""The prepared store: one continuous array per run and chain, and the windows in it.
+
+Windows are never materialised: an example is a volume and the place of its newest
+sample, found by the rule that the daemon goes by.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import Field, ValidationError
+
+from offline.store.ledger import count_one
+from rtfeedback.artefacts import ArtefactRule
+from rtfeedback.chain import ChainSpec
+from rtfeedback.checkpoint import Environment
+from rtfeedback.config import Config, explain
+from rtfeedback.errors import DatasetError
+from rtfeedback.signals import Bool, Float32, Float64, Int64
+from rtfeedback.windows import WindowSpec, due_of_marker, reached
+
+MANIFEST = "store.json"
+SHARED = "shared"  # folder of what goes for all runs, such as a mask of volumes
+READS = "test_reads.json"
+SEMI_SYNTHETIC = (
+    "Semi-synthetic: real EEG, BOLD simulated from it. This tests the plumbing;"
+    " it is no claim of skill."
+)
+
+
+class RunManifest(Config):
+    """What the store says of one run."""
+
+    name: str
+    subject: str
+    session: str
+    task: str
+    run: str
+    tr: float
+    """In seconds, as the BOLD's header states it."""
+    marked_tr: float
+    """As the markers show it: what the daemon goes by, and so what onsets are forecast by."""
+    n_volumes: int
+    conditions: tuple[str, ...]
+    """Task conditions, in the order of the design's columns."""
+    eeg_file: str
+    eeg_sha256: str
+    bold_sha256: str
+    duration: float
+    """Of the EEG, in seconds."""
+    onsets_from: str
+    """Where the volumes' onsets came from."""
+    drift_ppm: float | None = None
+    """By how much slower than its stated TR the scanner ran by the EEG's clock."""
+    jitter: float | None = None
+    """Sd of the volumes' markers about an even grid, in seconds."""
+    upstream: tuple[str, ...] = ()
+    """What `prepare` did to this run's EEG before the chain."""
+    bad_channels: tuple[str, ...] = ()
+    interpolated: tuple[str, ...] = ()
+    """Bad channels that hold what the others say."""
+    quality: dict[str, Any] = Field(default_factory=dict)
+    """Of the BOLD: tSNR, DVARS, spikes, head motion in mm; a figure of it lies in the run's
+    folder."""
+    notes: tuple[str, ...] = ()
+    """What was found and chosen."""
+    volume_locked: float | None = None
+    """Share of the EEG that repeats from volume to volume (see `VolumeLocked`)."""
+    arrays: dict[str, str]
+    """SHA-256 of each array file."""
+
+
+class SkippedRun(Config):
+    """A run of the dataset that the store does not hold."""
+
+    name: str
+    why: str
+
+
+class ROIManifest(Config):
+    """One target: a region, its unit and where it came from."""
+
+    name: str
+    unit: str
+    definition: str
+    causal: bool = False
+    """Whether each value comes of no later volume."""
+
+
+class StoreManifest(Config):
+    """What a store holds and where it came from."""
+
+    schema_: Literal["rtfeedback/store/1"] = Field(default="rtfeedback/store/1", alias="schema")
+    dataset: str
+    root: str
+    """Folder that it was prepared from."""
+    chains: dict[str, ChainSpec]
+    targets: tuple[ROIManifest, ...]
+    runs: tuple[RunManifest, ...]
+    skipped: tuple[SkippedRun, ...] = ()
+    """Runs that could not be used."""
+    slice_ref: float
+    environment: Environment
+    upstream: str
+    semi_synthetic: bool
+    """Real EEG with a simulated BOLD: no claim of skill follows from it."""
+    notes: tuple[str, ...] = ()
+    """What is to be known of all targets."""
+    config: dict[str, object]
+    versions: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """The volumes of a run that have a whole window, and where it ends.
+
+    Attributes
+    ----------
+    volumes : int64, shape (n,)
+        Counted from 0.
+    ends : int64, shape (n,)
+        Row of the newest sample in the run's features.
+    allowed : bool, shape (n,)
+        Whether little enough of it is masked as artefacts (`ArtefactRule`).
+    """
+
+    volumes: Int64
+    ends: Int64
+    allowed: Bool
+
+
+class Run:
+    """One run of a store; its arrays are memory maps, opened when first asked for."""
+
+    def __init__(self, folder: Path, manifest: RunManifest, store: StoreManifest) -> None:
+        self.folder, self.manifest, self._store = folder, manifest, store
+        self.name = manifest.name
+
+    def features(self, chain: str) -> Float32:
+        """Return a chain's output, shape (n_times, n_features)."""
+        features: Float32 = self._array(chain)
+        return features
+
+    def stamps(self, chain: str) -> Float64:
+        """Return the time of each row of `features`, in seconds of the recording."""
+        stamps: Float64 = self._array(f"{chain}_stamps")
+        return stamps
+
+    @cached_property
+    def onsets(self) -> Float64:
+        """Onset of each volume in seconds of the recording, NaN where none is known."""
+        onsets: Float64 = self._array("onsets")
+        return onsets
+
+    @cached_property
+    def targets(self) -> Float64:
+        """Target courses, shape (n_volumes, n_targets)."""
+        targets: Float64 = self._array("targets")
+        return targets
+
+    @cached_property
+    def design(self) -> Float64:
+        """Task regressors at the target times, shape (n_volumes, n_regressors)."""
+        design: Float64 = self._array("design")
+        return design
+
+    @cached_property
+    def truth(self) -> Float64 | None:
+        """A simulation's noise-free courses, shape (n_volumes, n_targets), or None."""
+        return self._array("truth") if "truth.npy" in self.manifest.arrays else None
+
+    def examples(self, chain: str, spec: WindowSpec) -> Examples:
+        """Return the volumes of this run whose window is whole and lies in it."""
+        rate, tr = self._store.chains[chain].rate, self.manifest.marked_tr
+        due = [
+            due_of_marker(spec, int(volume), float(self.onsets[volume]), tr=tr, rate=rate)
+            for volume in np.flatnonzero(np.isfinite(self.onsets))
+        ]
+        ends, nearest = reached(self.stamps(chain), np.array([d.end for d in due]), rate)
+        volumes = np.array([d.volume for d in due], dtype=np.int64)
+        whole = nearest & (ends + 1 >= spec.n_times(rate)) & (volumes < self.manifest.n_volumes)
+        allowed = self._allowed(chain, spec, ends[whole])
+        return Examples(volumes[whole], ends[whole], allowed)
+
+    def _allowed(self, chain: str, window: WindowSpec, ends: Int64) -> Bool:
+        spec = self._store.chains[chain]
+        rule, n_times = ArtefactRule(spec, window), window.n_times(spec.rate)
+        if not rule.judges:
+            return np.ones(len(ends), dtype=np.bool_)
+        rows = self.features(chain)
+        return np.array(
+            [rule.allows(rows[i + 1 - n_times : i + 1].T) for i in ends], dtype=bool
+        )
+
+    def _array(self, name: str) -> Any:
+        path = self.folder / f"{name}.npy"
+        try:
+            return np.load(path, mmap_mode="r", allow_pickle=False)
+        except (OSError, EOFError, ValueError) as error:
+            raise DatasetError(
+                f"{path} of the store cannot be read",
+                found=str(error),
+                do="Prepare the dataset again",
+            ) from error
+
+
+class Store:
+    """A folder that `rtfeedback prepare` wrote.
+
+    Raises
+    ------
+    DatasetError
+        If it is absent, broken, or made by another version.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        text = _manifest_text(path)
+        self.hash = hashlib.sha256(text).hexdigest()
+        try:
+            self.manifest = StoreManifest.model_validate_json(text)
+        except ValidationError as error:
+            raise DatasetError(
+                f"The store {path} is not one that this version reads",
+                found=explain(error, StoreManifest, MANIFEST),
+                do="Prepare the dataset again",
+            ) from error
+        self.runs = {
+            run.name: Run(path / run.name, run, self.manifest) for run in self.manifest.runs
+        }
+
+    def chain(self, name: str) -> ChainSpec:
+        """Return one of the store's chains.
+
+        Raises
+        ------
+        DatasetError
+            If the store was prepared without it.
+        """
+        if name not in self.manifest.chains:
+            raise DatasetError(
+                f"The store {self.path} has no chain '{name}'",
+                found=f"It has {', '.join(self.manifest.chains)}",
+                do="Prepare with that chain, or name another in the recipe",
+            )
+        return self.manifest.chains[name]
+
+    def count_test_read(self) -> int:
+        """Count one more reading of the test part, and return how many there were."""
+        return count_one(self.path / READS)
+
+
+def window_at(features: Float32, end: int, n_times: int) -> Float32:
+    """Return the window whose newest row is `end`, as the ring gives it.
+
+    Returns
+    -------
+    float32, shape (n_features, n_times), C-contiguous
+    """
+    return np.ascontiguousarray(features[end + 1 - n_times : end + 1].T)
+
+
+def _manifest_text(path: Path) -> bytes:
+    try:
+        return (path / MANIFEST).read_bytes()
+    except OSError as error:
+        raise DatasetError(
+            f"{path} is no prepared store",
+            found=f"{MANIFEST}: {error.strerror or error}",
+            do="Name a folder that 'rtfeedback prepare' wrote",
+        ) from error

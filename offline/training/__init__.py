@@ -1,0 +1,1 @@
+"""How models are fitted, and what is done to their training windows at random."""
