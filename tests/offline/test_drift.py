@@ -14,7 +14,11 @@ TR = 2.0
 
 
 @LAW
-@given(ppm=st.floats(-400, 400), seed=st.integers(0, 99), rate=st.sampled_from([250.0, 5000.0]))
+@given(
+    ppm=st.floats(-400, 400, allow_subnormal=False),  # which this process may flush to zero
+    seed=st.integers(0, 99),
+    rate=st.sampled_from([250.0, 5000.0]),
+)
 def test_drift_is_found_through_quantised_stamps_and_some_that_are_far_off(
     ppm: float, seed: int, rate: float
 ) -> None:

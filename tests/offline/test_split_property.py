@@ -91,8 +91,10 @@ datasets = st.builds(
     tr=st.floats(0.5, 3.0),
     rate=st.sampled_from([4, 10, 25]),
     n_volumes=st.integers(30, 250),
-    begin=st.floats(0, 12),
-    window=st.builds(WindowSpec, length=st.floats(1, 20), lead=st.floats(0, 6)),
+    begin=st.floats(0, 12, allow_subnormal=False),
+    window=st.builds(
+        WindowSpec, length=st.floats(1, 20), lead=st.floats(0, 6, allow_subnormal=False)
+    ),
 )
 splits = st.builds(
     SplitConfig,
