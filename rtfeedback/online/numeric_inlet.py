@@ -37,7 +37,8 @@ class NumericInlet:
         self._samples = np.empty((most, inlet.channel_count), inlet.np_dtype)
         self._stamps = np.empty(most, np.float64)
         self._to_samples, self._to_stamps = self._samples.ctypes.data, self._stamps.ctypes.data
-        self._lost: pylsl.util.LostError | None = None
+        # No exception: its traceback would keep this inlet, and so the connection, alive.
+        self._lost = False
 
     def waiting(self) -> int:
         """Return how many samples can be had at once."""
@@ -69,7 +70,7 @@ class NumericInlet:
         if n >= wanted and (more := min(self.waiting(), self.most - n)):
             n += self._take(n, more, 0.0)
         if self._lost and not n:
-            raise self._lost
+            raise pylsl.util.LostError("the stream has been lost.")
         return self._samples[:n].copy(), self._stamps[:n].copy()
 
     def _take(self, first: int, n: int, timeout: float) -> int:
@@ -87,7 +88,7 @@ class NumericInlet:
         )
         try:
             pylsl.util.handle_error(error)
-        except pylsl.util.LostError as lost:
-            self._lost, self.unread = lost, max(0, self.waiting() - 1)  # the end is one, too
+        except pylsl.util.LostError:
+            self._lost, self.unread = True, max(0, self.waiting() - 1)  # the end is one, too
             return int(np.count_nonzero(self._stamps[first : first + n]))
         return n_values // n_channels

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import os
 import re
 import signal
@@ -7,8 +8,9 @@ import subprocess
 import sys
 import time
 import uuid
+import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from queue import Queue
 from threading import Thread
@@ -365,6 +367,22 @@ def test_what_a_pull_had_got_when_its_stream_ended_is_returned(name: str, fmt: s
         stream.pull(WAIT)
     assert "could not be read" not in str(lost.value)
     stream.close()
+
+
+def test_a_lost_stream_is_left_at_once(name: str) -> None:
+    """Not when Python next collects its garbage: till then the sender would see a reader."""
+    outlet = unnamed(name, labels="C3 C4")
+    stream = find_stream(name, timeout=WAIT)
+    inlet = weakref.ref(stream._inlet._inlet)
+    del outlet
+    gc.disable()
+    try:
+        with suppress(StreamLost):
+            until(lambda: stream.pull(0.05) and False)
+        stream.close()
+        assert inlet() is None
+    finally:
+        gc.enable()
 
 
 def test_what_liblsl_gives_to_nobody_is_counted(name: str) -> None:
