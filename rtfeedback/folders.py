@@ -23,14 +23,13 @@ def new_folder(path: Path) -> Iterator[Path]:
     """
     made: list[Path] = []
     try:
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise OutputError(f"{path} is there already", do="Name a new folder, or remove it")
+        check_free(path)
         made += [parent for parent in path.parents if not parent.exists()]
         path.parent.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
     except OSError as error:
-        _remove_empty(made)
-        raise _unwritable(path, error) from error
+        remove_empty(made)
+        raise unwritable(path, error) from error
     try:
         yield folder
         folder.chmod(0o755)
@@ -39,19 +38,32 @@ def new_folder(path: Path) -> Iterator[Path]:
         # A file elsewhere that cannot be read is not this folder's fault.
         if error.filename is not None and folder.name not in str(error.filename):
             raise
-        raise _unwritable(path, error) from error
+        raise unwritable(path, error) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-        _remove_empty(made)
+        remove_empty(made)
 
 
-def _remove_empty(folders: list[Path]) -> None:
+def check_free(path: Path) -> None:
+    """Refuse a folder that is there and holds something.
+
+    Raises
+    ------
+    OutputError
+    """
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise OutputError(f"{path} is there already", do="Name a new folder, or remove it")
+
+
+def remove_empty(folders: list[Path]) -> None:
+    """Remove those of some folders that are empty, the deepest first."""
     for folder in folders:
         with suppress(OSError):
             folder.rmdir()
 
 
-def _unwritable(path: Path, error: OSError) -> OutputError:
+def unwritable(path: Path, error: OSError) -> OutputError:
+    """Return what is said of a path that cannot be written."""
     return OutputError(
         f"{path} cannot be written", found=error.strerror or str(error), do="Choose another"
     )

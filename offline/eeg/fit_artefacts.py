@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from offline.eeg.features import through_chain
 from offline.eeg.recordings import Recording
-from rtfeedback.chain import Chain, ChainSpec
+from rtfeedback.chain import ChainSpec
 from rtfeedback.chain.criteria import Muscle, Steps, field
 from rtfeedback.chain.front import Front, Signals
 from rtfeedback.chain.limits import BLOCK, ArtefactConfig, ArtefactLimits, EOGRegression
@@ -183,14 +184,9 @@ def _usually_masked(spec: ChainSpec, runs: Runs) -> tuple[float, ...]:
     masked, n_rows = np.zeros(len(spec.channels)), 0
     n_bands = spec.n_features // len(spec.channels)
     for read in runs.values():
-        recording = read()
-        chain = Chain(spec, recording.info)
-        size = BLOCKS * round(BLOCK * spec.sfreq)
-        for first in range(0, len(recording.samples), size):
-            rows, index = chain.push(recording.samples[first : first + size])
-            settled = rows[index >= chain.warm_up, ::n_bands]
-            masked += np.isnan(settled).sum(axis=0)
-            n_rows += len(settled)
+        rows = through_chain(read(), spec)[0][:, ::n_bands]
+        masked += np.isnan(rows).sum(axis=0)
+        n_rows += len(rows)
     return _numbers(masked / max(1, n_rows))
 
 

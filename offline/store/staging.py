@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from offline.progress import console
-from rtfeedback.errors import OutputError, RtfeedbackError
+from rtfeedback.errors import RtfeedbackError
+from rtfeedback.folders import check_free, remove_empty, unwritable
 
 KEY = "key"  # the file that says what the folder is being filled with
 PARTS = "parts"
@@ -41,12 +42,11 @@ def staged_folder(path: Path, key: str) -> Iterator[Path]:
     """
     stage = path.parent / f".{path.name}.preparing"
     try:
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise OutputError(f"{path} is there already", do="Name a new folder, or remove it")
+        check_free(path)
         made = [parent for parent in path.parents if not parent.exists()]
         _begin(stage, key)
     except OSError as error:
-        raise _unwritable(path, error) from error
+        raise unwritable(path, error) from error
     try:
         yield stage / PARTS
         (stage / PARTS).chmod(0o755)
@@ -59,7 +59,7 @@ def staged_folder(path: Path, key: str) -> Iterator[Path]:
         # A file elsewhere that cannot be read is not this folder's fault.
         if error.filename is not None and stage.name not in str(error.filename):
             raise
-        raise _unwritable(path, error) from error
+        raise unwritable(path, error) from error
     shutil.rmtree(stage, ignore_errors=True)
 
 
@@ -79,14 +79,4 @@ def _begin(stage: Path, key: str) -> None:
 
 def _discard(stage: Path, made: list[Path]) -> None:
     shutil.rmtree(stage, ignore_errors=True)
-    for folder in made:
-        try:
-            folder.rmdir()
-        except OSError:
-            return
-
-
-def _unwritable(path: Path, error: OSError) -> OutputError:
-    return OutputError(
-        f"{path} cannot be written", found=error.strerror or str(error), do="Choose another"
-    )
+    remove_empty(made)
