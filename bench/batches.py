@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import time
@@ -35,6 +34,7 @@ from offline.store.examples import Examples
 from offline.training.fit_network import FitConfig, fit_network
 from rtfeedback.arithmetic import fix_arithmetic
 from rtfeedback.models import EEGNetConfig, Network, build_model
+from rtfeedback.models import Shape as WindowShape
 from rtfeedback.signals import Float32
 from rtfeedback.windows import WindowSpec
 
@@ -176,10 +176,9 @@ def epoch(store: Store, shape: Shape) -> dict[str, float]:
     examples = examples_of(store, len(store.runs), shape)
     model = build_model(
         small_eegnet(shape),
-        n_features=shape.channels,
-        n_times=examples.n_times,
-        n_targets=1,
-        rate=examples.rate,
+        WindowShape(
+            n_features=shape.channels, n_times=examples.n_times, n_targets=1, rate=examples.rate
+        ),
     )
     assert isinstance(model, Network)
     fit, began = FitConfig(epochs=1, batch=BATCH), time.perf_counter()
@@ -194,8 +193,13 @@ def small_eegnet(shape: Shape) -> EEGNetConfig:
 
 
 def _peak() -> float:
-    """Return the most memory that this process has held, in GiB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / GIB
+    """Return the most memory that this process has held, in GiB.
+
+    Not getrusage's: Linux lets that begin at what the parent held when it started this one.
+    """
+    facts = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    held = next(line.split()[1] for line in facts if line.startswith("VmHWM:"))
+    return int(held) * 1024 / GIB
 
 
 def epoch_in_a_process(store: Path, shape: Shape) -> str:

@@ -17,7 +17,7 @@ from offline.evaluation.surrogates import SurrogateTest, surrogate_test
 from offline.splits.parts import SHUFFLED
 from offline.store.dataset import SEMI_SYNTHETIC, Store
 from rtfeedback.checkpoint import CheckpointSpec
-from rtfeedback.errors import DatasetError
+from rtfeedback.errors import DatasetError, listed
 from rtfeedback.folders import new_folder
 from rtfeedback.predictor import Predictor
 from rtfeedback.signals import Float64
@@ -69,6 +69,8 @@ def print_report(report: dict[str, Any]) -> None:
         print(SEMI_SYNTHETIC)  # noqa: T201
     if report["split"]["kind"] == "shuffled":
         print(SHUFFLED)  # noqa: T201
+    if report["interpolated"]:
+        print(report["interpolated"])  # noqa: T201
     headers = ["held-out run", "volumes", "r", "R2", "design r", "design R2", "ceiling r"]
     keys = ("r", "r2", "r_of_design", "r2_of_design", "ceiling_r")
     rows = [
@@ -130,6 +132,7 @@ def _report(
         "unit": spec.targets[0].unit,
         "semi_synthetic": store.manifest.semi_synthetic,
         "note": _note(spec, store),
+        "interpolated": _interpolated(spec, store),
         "split": {
             "kind": spec.training.split,
             "train": spec.training.train,
@@ -149,8 +152,24 @@ def _report(
 
 def _note(spec: CheckpointSpec, store: Store) -> str:
     """Return what has to stand above every figure and table."""
-    said = [SEMI_SYNTHETIC] if store.manifest.semi_synthetic else []
-    return " ".join([*said, SHUFFLED] if spec.training.split == "shuffled" else said)
+    known = {
+        SEMI_SYNTHETIC: store.manifest.semi_synthetic,
+        SHUFFLED: spec.training.split == "shuffled",
+        _interpolated(spec, store): True,
+    }
+    return " ".join(text for text, holds in known.items() if text and holds)
+
+
+def _interpolated(spec: CheckpointSpec, store: Store) -> str:
+    """Return which channels of held-out runs hold what no live stream's would."""
+    runs = [store.runs[name].manifest for name in held_out_runs(spec)]
+    found = [f"{run.name} ({', '.join(run.interpolated)})" for run in runs if run.interpolated]
+    if not found:
+        return ""
+    return (
+        "Bad channels of held-out runs were interpolated, as those of a live stream cannot"
+        f" be: {listed(found)}."
+    )
 
 
 def _over_design(measured: Float64, predicted: Float64, design: Float64 | None) -> float | None:

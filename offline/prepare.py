@@ -14,8 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from offline.bold import TargetMaker
-from offline.datasets.bids import Refused
-from offline.datasets.find_runs import find_runs
+from offline.datasets.bids import Refused, events_file
 from offline.datasets.tables import read_json
 from offline.eeg.chains import common_chains, fit_chains, takes_fitting
 from offline.progress import console
@@ -27,6 +26,7 @@ from offline.store.dataset import (
     SkippedRun,
     StoreManifest,
 )
+from offline.store.find_jobs import find_jobs
 from offline.store.parallel import in_parallel
 from offline.store.prepare_config import PrepareConfig
 from offline.store.prepare_run import RUN, Checked, RunJob, check_run, prepare_run
@@ -34,7 +34,7 @@ from offline.store.staging import staged_folder
 from offline.store.training_part import TrainingPart
 from rtfeedback.arithmetic import fix_arithmetic
 from rtfeedback.chain import Chain, ChainSpec
-from rtfeedback.errors import RtfeedbackError
+from rtfeedback.errors import RtfeedbackError, listed
 
 __all__ = ["PrepareConfig", "prepare"]
 
@@ -66,7 +66,11 @@ def prepare(root: Path, out: Path, config: PrepareConfig, *, jobs: int = 0) -> P
         If `out` is there already or cannot be written.
     """
     fix_arithmetic()
-    todo, skipped = _find(root, config)
+    found = find_jobs(root, config)
+    todo, skipped = found.jobs, found.skipped
+    _say_skipped(skipped)
+    if found.localizers:
+        _say(f"for localizers alone: {listed([*found.localizers])}")
     with staged_folder(out, _key(todo)) as folder:
         todo = [replace(job, kept=folder.parent / KEPT) for job in todo]
         checked = _check(todo, skipped, jobs)
@@ -81,8 +85,10 @@ def prepare(root: Path, out: Path, config: PrepareConfig, *, jobs: int = 0) -> P
                     config.volumes,
                     root,
                     slice_ref=config.slice_ref,
-                )
+                ),
+                found.localizers,
             )
+            maker.check(job.bold for job in todo)
         except RtfeedbackError:
             _explain(skipped)
             raise
@@ -90,28 +96,6 @@ def prepare(root: Path, out: Path, config: PrepareConfig, *, jobs: int = 0) -> P
         _write_shared(folder, maker)
         _finish(folder, _manifest(root, config, chains, maker, runs, skipped))
     return out
-
-
-def _find(root: Path, config: PrepareConfig) -> tuple[list[RunJob], list[Refused]]:
-    """Return the runs of all datasets, and those that are seen to be broken."""
-    jobs, skipped = _find_in(root, config, "")
-    for dataset in config.datasets:
-        prefix = f"{dataset.name}_"
-        more, broken = _find_in(root / dataset.path, config.of_dataset(dataset), prefix)
-        jobs, skipped = jobs + more, skipped + broken
-    _say_skipped(skipped)
-    return jobs, skipped
-
-
-def _find_in(
-    root: Path, config: PrepareConfig, prefix: str
-) -> tuple[list[RunJob], list[Refused]]:
-    found, truth = find_runs(root, config.layout, config.task), _truth(root)
-    jobs = [
-        RunJob(prefix + run.name, prefix + run.subject, run, config, truth.get(run.name, {}))
-        for run in found.runs
-    ]
-    return jobs, [Refused(prefix + each.run, each.error) for each in found.skipped]
 
 
 def _check(todo: Sequence[RunJob], skipped: list[Refused], jobs: int) -> dict[str, Checked]:
@@ -253,10 +237,16 @@ def _key(todo: Sequence[RunJob]) -> str:
     files = [
         (job.name, job.config.model_dump(mode="json"), *_stamp(path))
         for job in todo
-        for path in (job.run.eeg, job.run.measured)
+        for path in _files(job)
     ]
     content = json.dumps([files, _versions()])
     return hashlib.sha256(content.encode()).hexdigest()
+
+
+def _files(job: RunJob) -> list[Path]:
+    """Return the files of a run, the tables beside its EEG and BOLD among them."""
+    known = [job.run.eeg, job.run.measured, job.run.confounds, events_file(job.run)]
+    return [path for path in known if path] + sorted(job.run.eeg.parent.glob("*.tsv"))
 
 
 def _stamp(path: Path) -> tuple[str, int, int]:
@@ -278,11 +268,3 @@ def _roots(root: Path, config: PrepareConfig) -> list[Path]:
 def _description(root: Path) -> dict[str, object]:
     path = root / "dataset_description.json"
     return read_json(path) if path.is_file() else {}
-
-
-def _truth(root: Path) -> dict[str, dict[str, list[float]]]:
-    path = root / "derivatives" / "simulated" / "truth.json"
-    runs = read_json(path)["runs"] if path.is_file() else {}
-    return {
-        run: {roi: facts["course"] for roi, facts in rois.items()} for run, rois in runs.items()
-    }

@@ -22,7 +22,7 @@ from rtfeedback.chain import ChainSpec
 from rtfeedback.config import Config, explain
 from rtfeedback.errors import CheckpointError, RtfeedbackError
 from rtfeedback.folders import new_folder
-from rtfeedback.models import ModelConfig, build_model
+from rtfeedback.models import ModelConfig, Shape, build_model
 from rtfeedback.windows import WindowSpec
 
 JSON_FILE = "checkpoint.json"
@@ -95,14 +95,15 @@ class CheckpointSpec(Config):
 
     def build(self) -> nn.Module:
         """Return the model with untrained weights."""
-        return build_model(
-            self.model,
+        shape = Shape(
             n_features=self.chain.n_features,
             n_times=self.window.n_times(self.chain.rate),
             n_targets=len(self.targets),
             rate=self.chain.rate,
             hold=self.chain.hold,
+            n_bands=self.chain.n_features // len(self.chain.channels),
         )
+        return build_model(self.model, shape)
 
 
 class Checkpoint:

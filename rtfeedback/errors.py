@@ -5,6 +5,14 @@ Anything raised that is not a `RtfeedbackError` is a bug and keeps its traceback
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+
+def listed(texts: Sequence[str], most: int = 8) -> str:
+    """Return texts with commas between them, and how many more there are than some."""
+    more = f" and {len(texts) - most} more" if len(texts) > most else ""
+    return ", ".join(texts[:most]) + more
+
 
 class RtfeedbackError(Exception):
     """Say what is wrong, what was found and what to do, as one paragraph.

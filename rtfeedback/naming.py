@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from rtfeedback.channels import canonical, is_site, kind_of
-from rtfeedback.errors import StreamError
+from rtfeedback.errors import StreamError, listed
 
 _PREFIX: Final = re.compile(r"EEG[ _:.-]+(?=\S)", re.IGNORECASE)
 _SUFFIX: Final = re.compile(r"(?<=\S) *[-_] *([A-Za-z0-9+]+)$")
@@ -85,7 +85,7 @@ def name_channels(
     names = tuple(canonical(name) for name in plain)
     respelled = [f"{old} as {new}" for old, new in zip(plain, names, strict=True) if old != new]
     if respelled:
-        notes.append(f"spelt {_some(respelled)}")
+        notes.append(f"spelt {listed(respelled)}")
     reference, told = _reference(reference, ending)
     return Names(names, tuple(kinds), reference, (*notes, *told))
 
@@ -180,8 +180,3 @@ def _reference(stated: str, ending: str) -> tuple[str, tuple[str, ...]]:
             " what the stream says counts",
         )
     return stated, ()
-
-
-def _some(texts: list[str], most: int = 8) -> str:
-    more = f" and {len(texts) - most} more" if len(texts) > most else ""
-    return ", ".join(texts[:most]) + more

@@ -26,10 +26,11 @@ ACOMPCOR = 5  # components, as Behzadi et al. 2007 take of each tissue
 MISSING = ("", "n/a", "nan")
 
 
-def read_confounds(path: Path) -> Table:
-    """Read a table of confounds, a float64 course of shape (n_volumes,) by name.
+def read_courses(path: Path, what: str = "confounds") -> Table:
+    """Read a table of courses, each float64 of shape (n_volumes,), by name.
 
-    A header's names are kept; tables of six bare numbers a row are motion as SPM
+    They are confounds, or regions' courses that were extracted already, as `what` says in
+    an error. A header's names are kept; tables of six bare numbers a row are motion as SPM
     (`rp_*.txt`) or FSL (`.par`) write it. `n/a` is NaN. Cells may stand between tabs,
     commas or blanks.
 
@@ -43,7 +44,7 @@ def read_confounds(path: Path) -> Table:
         return _columns([_cells(line) for line in lines if line.strip()], path)
     except (OSError, UnicodeDecodeError, ValueError) as error:
         raise DatasetError(
-            f"The confounds {path} cannot be read",
+            f"The {what} {path} cannot be read",
             found=getattr(error, "strerror", None) or str(error),
             do="Take them again from the processing that made them",
         ) from error
@@ -60,15 +61,25 @@ def _columns(rows: list[list[str]], path: Path) -> Table:
     header, body = rows[0], rows[1:]
     if len(header) == len(MOTION) and all(_is_number(cell) for cell in header):
         header, body = list(BARE.get(path.suffix, MOTION)), rows
+    if not body:
+        raise ValueError("it has no row of numbers")
     short = next((i for i, row in enumerate(body) if len(row) != len(header)), None)
     if short is not None:
         raise ValueError(f"row {short + 1} has {len(body[short])} of {len(header)} cells")
-    columns = zip(*body, strict=True) if body else [()] * len(header)
-    return {  # ds002336 has tabs before the first column, and so one without a name
-        name: np.array([_number(cell) for cell in column], dtype=np.float64)
-        for name, column in zip(header, columns, strict=True)
-        if name
-    }
+    columns = zip(header, zip(*body, strict=True), strict=True)
+    # ds002336 has tabs before the first column, and so one without a name.
+    return {name: _course(name, cells) for name, cells in columns if name}
+
+
+def _course(name: str, cells: Sequence[str]) -> Float64:
+    course = np.full(len(cells), np.nan)
+    for row, cell in enumerate(cells):
+        if cell.lower() in MISSING:
+            continue
+        if not _is_number(cell):
+            raise ValueError(f"'{cell}' in column {name} of row {row + 1} is no number")
+        course[row] = float(cell)
+    return course
 
 
 def _is_number(cell: str) -> bool:
@@ -79,8 +90,9 @@ def _is_number(cell: str) -> bool:
     return True
 
 
-def _number(cell: str) -> float:
-    return np.nan if cell.lower() in MISSING else float(cell)
+def n_rows(table: Table) -> int:
+    """Return how many volumes a table is of."""
+    return len(next(iter(table.values()), ()))
 
 
 def motion(table: Table) -> Float64 | None:

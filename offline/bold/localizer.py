@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import nibabel as nib
 import numpy as np
 from nibabel.affines import apply_affine
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from offline.bold.glm import ContrastMap, z_map
 from offline.bold.regions import Region, labels_like, region_voxels
@@ -35,6 +35,9 @@ class LocalizerConfig(Config):
     """Runs of these tasks; any task without."""
     runs: tuple[str, ...] = ()
     """Runs by their names, `*` standing for anything; all of them without."""
+    reserved: bool = False
+    """Runs of these names or tasks are for this alone: no window is trained or tested on
+    them, so that they say where the region is in a subject that is held out, too."""
     within: Literal["subject", "all"] = "subject"
     """Whether the region is the subject's own, or one for all, which are then in one
     space."""
@@ -52,6 +55,12 @@ class LocalizerConfig(Config):
             raise ValueError("A contrast has a condition other than rest")
         return contrast
 
+    @model_validator(mode="after")
+    def _names_what_is_reserved(self) -> LocalizerConfig:
+        if self.reserved and not (self.tasks or self.runs):
+            raise ValueError("reserved takes tasks or runs, or no run would be left")
+        return self
+
     @property
     def definition(self) -> str:
         """Say in words which voxels they are."""
@@ -59,9 +68,10 @@ class LocalizerConfig(Config):
         place = f" in {self.search.definition}" if self.search else ""
         whose = "the subject's" if self.within == "subject" else "all subjects'"
         named = f" ({', '.join((*self.tasks, *self.runs))})" if self.tasks or self.runs else ""
+        which = "runs that are for it alone" if self.reserved else "other training runs"
         return (
             f"voxels ({chosen}){place} of the GLM contrast '{self.contrast}' over {whose}"
-            f" other training runs{named}"
+            f" {which}{named}"
         )
 
     def covers(self, run: BoldRun) -> bool:
@@ -209,7 +219,8 @@ class Regions:
             raise DatasetError(
                 f"Nothing says where '{name}' is in subject {run.subject}, of {run.name}",
                 found=f"The localizer was fitted on subjects {', '.join(self.by_group)}",
-                do="Hold out runs and not subjects, or localize within 'all', in one space",
+                do="Hold out runs and not subjects, set reserved for runs of every subject that"
+                " say where it is, or localize within 'all', in one space",
             )
         return found
 

@@ -8,10 +8,8 @@ from typing import Any
 import numpy as np
 from pydantic import Field, model_validator
 
-from offline.bold.cleaning import without_drift
 from offline.bold.localizer import LocalizerConfig
 from offline.bold.regions import Region, region_voxels
-from offline.bold.scaling import percent_signal_change
 from rtfeedback.signals import Bool, Float64
 
 SOURCES = ("mask", "atlas", "label", "spheres", "radius")
@@ -64,8 +62,3 @@ def raw_course(voxels: Bool, image: Any) -> Float64:
     """Return a region's mean in the image's units, shape (n_volumes,)."""
     mean = image.get_fdata(dtype=np.float32)[voxels].mean(axis=0, dtype=np.float64)
     return np.asarray(mean)
-
-
-def roi_course(voxels: Bool, image: Any, *, tr: float, period: float, name: str) -> Float64:
-    """Return a region's mean in percent signal change without drift, shape (n_volumes,)."""
-    return without_drift(percent_signal_change(raw_course(voxels, image), name), tr, period)

@@ -14,7 +14,8 @@ from offline.bold.confounds import (
     Table,
     framewise_displacement,
     motion,
-    read_confounds,
+    n_rows,
+    read_courses,
     regressors,
 )
 from offline.bold.images import grid_over, in_scanner_space, on_grid, read_bold
@@ -111,8 +112,9 @@ def open_run(run: BoldRun, config: BoldConfig) -> OpenRun:
     """
     image, courses, untouched = None, Table(), False
     if run.course is not None:
-        courses = {n: c for n, c in read_confounds(run.course).items() if np.isfinite(c).any()}
-        n_volumes = len(next(iter(courses.values()), ()))
+        every = read_courses(run.course, "course")
+        courses = {name: course for name, course in every.items() if np.isfinite(course).any()}
+        n_volumes = n_rows(courses)
     elif run.image is not None:
         found = read_bold(run.image)
         untouched, image = in_scanner_space(found), _prepared(found, config)
@@ -151,12 +153,11 @@ def _prepared(image: Any, config: BoldConfig) -> Any:
 def _confounds(run: BoldRun, n_volumes: int) -> Table:
     if run.confounds is None:
         return {}
-    table = read_confounds(run.confounds)
-    n_rows = len(next(iter(table.values()), ()))
-    if n_rows != n_volumes:
+    table = read_courses(run.confounds)
+    if n_rows(table) != n_volumes:
         raise DatasetError(
             f"{run.confounds} does not go with its BOLD",
-            found=f"{n_rows} rows, {n_volumes} volumes",
+            found=f"{n_rows(table)} rows, {n_volumes} volumes",
             do="Take confounds and BOLD from the same processing",
         )
     return table

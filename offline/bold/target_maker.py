@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -121,6 +122,18 @@ class TargetMaker:
             fitted = replace(fitted, low_rank=low_rank)
         self.fitted = fitted
         return self
+
+    def check(self, runs: Iterable[BoldRun]) -> None:
+        """Refuse runs that nothing says of where a region is.
+
+        That is the split's fault and no run's, which would be left out as if broken.
+
+        Raises
+        ------
+        DatasetError
+        """
+        for run, (name, regions) in product(runs, self.fitted.regions.items()):
+            regions.of(run, name)
 
     @property
     def targets(self) -> tuple[TargetInfo, ...]:

@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from math import isfinite, nan
+from math import isfinite
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from offline.datasets.layout import RecordingConfig, position_or_label
 from offline.datasets.matlab_eeg import read_matlab
-from offline.datasets.tables import read_json, read_rows, read_table
+from offline.datasets.tables import read_json, read_table
 from offline.eeg.recordings import Recording, read_recording
 from rtfeedback.channels import canonical, kind_of
 from rtfeedback.errors import DatasetError, RtfeedbackError
 from rtfeedback.naming import name_channels
-from rtfeedback.signals import Float64, Marker
-
-MISSING = ("", "n/a", "nan")
+from rtfeedback.signals import Marker
 
 
-@dataclass(frozen=True, slots=True)
-class PairedRun:
-    """One run's files, and what was stated of them in place of their sidecars.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScannedRun:
+    """One run's BOLD, and what was stated of it in place of its sidecars.
 
     Attributes
     ----------
@@ -31,7 +27,6 @@ class PairedRun:
         BIDS entities, such as `sub-01_task-motorimagery_run-01`.
     subject, session, task, run : str
         The entities' values, `""` where there is none.
-    eeg : Path
     bold : Path or None
         None where the regions' course was extracted already.
     course : Path or None
@@ -40,12 +35,8 @@ class PairedRun:
         Folder of the dataset: sidecars above it do not apply.
     tr : float or None
         Seconds, where stated; what sidecars say, without.
-    onset : float or None
-        Seconds of the EEG at which volume 0 began, where stated.
     events, confounds : Path or None
         Tables of the task, where stated, and of what else moved the BOLD.
-    recording : RecordingConfig
-        What the EEG's file does not say of itself.
     """
 
     name: str
@@ -53,15 +44,12 @@ class PairedRun:
     session: str
     task: str
     run: str
-    eeg: Path
     bold: Path | None
     root: Path
     course: Path | None = None
     tr: float | None = None
-    onset: float | None = None
     events: Path | None = None
     confounds: Path | None = None
-    recording: RecordingConfig = field(default_factory=RecordingConfig)
 
     @property
     def measured(self) -> Path:
@@ -69,6 +57,24 @@ class PairedRun:
         path = self.course or self.bold
         assert path is not None, "a run has either"
         return path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairedRun(ScannedRun):
+    """A run that has EEG as well.
+
+    Attributes
+    ----------
+    eeg : Path
+    onset : float or None
+        Seconds of the EEG at which volume 0 began, where stated.
+    recording : RecordingConfig
+        What the EEG's file does not say of itself.
+    """
+
+    eeg: Path
+    onset: float | None = None
+    recording: RecordingConfig = field(default_factory=RecordingConfig)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +86,21 @@ class Refused:
 
 
 class FoundRuns(NamedTuple):
-    """The runs of a dataset that have both halves, and those of which one is broken."""
+    """The runs of a dataset.
+
+    Attributes
+    ----------
+    runs : list of PairedRun
+        Those that have both halves.
+    skipped : list of Refused
+        Those of which a half is broken.
+    scanned : list of ScannedRun
+        Those that have BOLD alone: of no window, but a localizer may be fitted on them.
+    """
 
     runs: list[PairedRun]
     skipped: list[Refused]
+    scanned: list[ScannedRun]
 
 
 def read_eeg(run: PairedRun) -> Recording:
@@ -98,18 +115,24 @@ def read_eeg(run: PairedRun) -> Recording:
         recording = read_matlab(run.eeg, run.recording, run.name)
     else:
         recording = read_recording(run.eeg)
-    types = _channel_types(run)
+    types = _of_channels(run, "type")
     info = recording.info
     kinds = tuple(
         kind_of(label, types[label]) if types.get(label) else kind
         for label, kind in zip(info.channels, info.kinds, strict=True)
     )
-    stated = str(sidecar(run, "eeg").get("EEGReference", ""))
+    stated = str(_sidecar(run, run.eeg, "eeg", "eeg").get("EEGReference", ""))
     if stated.strip().lower() == "n/a":  # BIDS's word for nothing
         stated = ""
     reference = run.recording.reference or info.reference or canonical(stated)
     info = replace(info, kinds=kinds, reference=reference)
     return _as_stated(replace(recording, info=info), run.recording)
+
+
+def stated_bad(run: PairedRun) -> tuple[str, ...]:
+    """Return the channels whose `status` in a run's channels.tsv is `bad`."""
+    stated = _of_channels(run, "status")
+    return tuple(name for name, status in stated.items() if status.lower() == "bad")
 
 
 def named_markers(run: PairedRun) -> tuple[Marker, ...]:
@@ -133,7 +156,7 @@ def named_markers(run: PairedRun) -> tuple[Marker, ...]:
     return tuple(sorted(found, key=lambda marker: marker.stamp))
 
 
-def repetition_time(run: PairedRun) -> float:
+def repetition_time(run: ScannedRun) -> float:
     """Return a run's TR in seconds: what was stated of it, else what its sidecars state.
 
     Raises
@@ -141,7 +164,7 @@ def repetition_time(run: PairedRun) -> float:
     DatasetError
         If neither does.
     """
-    stated = run.tr or sidecar(run, "bold").get("RepetitionTime")
+    stated = run.tr or bold_sidecar(run).get("RepetitionTime")
     if not isinstance(stated, int | float) or not stated > 0:
         raise DatasetError(
             f"The BOLD of {run.name} has no RepetitionTime",
@@ -152,41 +175,7 @@ def repetition_time(run: PairedRun) -> float:
     return float(stated)
 
 
-def read_courses(run: PairedRun) -> dict[str, Float64]:
-    """Return a run's extracted courses by region, each of shape (n_volumes,).
-
-    NaN where a cell is empty or `n/a`: that volume was scrubbed.
-
-    Raises
-    ------
-    DatasetError
-        If the table cannot be read, has no row, or a cell that is no number.
-    """
-    if run.course is None:
-        return {}
-    columns, rows = read_rows(run.course)
-    if not rows:
-        raise DatasetError(
-            f"The course {run.course} has no row",
-            do="Give a table with a header, a column per region and a row per volume",
-        )
-    courses = {name: np.full(len(rows), nan) for name in columns}
-    for index, (line, cells) in enumerate(rows):
-        for name, cell in cells.items():
-            if cell.strip().lower() in MISSING:
-                continue
-            try:
-                courses[name][index] = float(cell)
-            except ValueError as error:
-                raise DatasetError(
-                    f"The course {run.course} has a cell that is no number",
-                    found=f"'{cell}' in column {name} of line {line}",
-                    do="Give a column of numbers per region, with a header",
-                ) from error
-    return courses
-
-
-def events_file(run: PairedRun) -> Path | None:
+def events_file(run: ScannedRun) -> Path | None:
     """Return the events that were stated, or those that go with a run's BOLD, or None."""
     if run.events or run.bold is None:
         return run.events
@@ -194,17 +183,19 @@ def events_file(run: PairedRun) -> Path | None:
     return found[-1] if found else None
 
 
-def sidecar(run: PairedRun, suffix: str) -> dict[str, Any]:
-    """Return what the JSON sidecars of a run's `eeg` or `bold` say together."""
-    file, modality = (run.eeg, "eeg") if suffix == "eeg" else (run.bold, "func")
+def bold_sidecar(run: ScannedRun) -> dict[str, Any]:
+    """Return what the JSON sidecars of a run's BOLD say together."""
+    return _sidecar(run, run.bold, "func", "bold") if run.bold else {}
+
+
+def _sidecar(run: ScannedRun, file: Path, modality: str, suffix: str) -> dict[str, Any]:
     content: dict[str, Any] = {}
-    if file is not None:
-        for each in _inherited(run, file, modality, f"{suffix}.json"):
-            content |= read_json(each)
+    for each in _inherited(run, file, modality, f"{suffix}.json"):
+        content |= read_json(each)
     return content
 
 
-def _inherited(run: PairedRun, file: Path, modality: str, ending: str) -> list[Path]:
+def _inherited(run: ScannedRun, file: Path, modality: str, ending: str) -> list[Path]:
     """Return the sidecars that apply to a file, the one that counts most last.
 
     They lie in the folders of the raw data, and, of a derivative, in its own as well.
@@ -224,13 +215,15 @@ def _inherited(run: PairedRun, file: Path, modality: str, ending: str) -> list[P
     return found
 
 
-def _channel_types(run: PairedRun) -> dict[str, str]:
+def _of_channels(run: PairedRun, column: str) -> dict[str, str]:
+    """Return what a column of a run's channels.tsv says of each channel, by its name."""
     found = _inherited(run, run.eeg, "eeg", "channels.tsv")
     table = read_table(found[-1]) if found else {}
-    if "name" not in table or "type" not in table:
+    if "name" not in table or column not in table:
         return {}
-    names = name_channels(table["name"], table["type"]).channels
-    return dict(zip(names, table["type"], strict=True))
+    types = table.get("type", [""] * len(table["name"]))
+    names = name_channels(table["name"], types).channels
+    return dict(zip(names, table[column], strict=True))
 
 
 def _as_stated(recording: Recording, settings: RecordingConfig) -> Recording:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import fields
 from fnmatch import fnmatchcase
 from itertools import groupby
 from pathlib import Path
@@ -10,7 +12,7 @@ from typing import NamedTuple
 
 from mne_bids import find_matching_paths
 
-from offline.datasets.bids import FoundRuns, PairedRun, Refused, sidecar
+from offline.datasets.bids import FoundRuns, PairedRun, Refused, ScannedRun, bold_sidecar
 from offline.datasets.fetched import check_fetched
 from offline.datasets.layout import (
     BIDS,
@@ -22,11 +24,10 @@ from offline.datasets.layout import (
 )
 from offline.datasets.pairs import read_pairs, single_pair
 from offline.progress import console
-from rtfeedback.errors import DatasetError
+from rtfeedback.errors import DatasetError, listed
 
 EEG_EXTENSIONS = (".vhdr", ".edf", ".bdf", ".set", ".fif")
 BOLD_EXTENSIONS = (".nii.gz", ".nii")
-_MOST_NAMES = 8
 
 Halves = dict[Entities, list[RunFile]]
 
@@ -54,7 +55,7 @@ def find_runs(
     """
     layout = layout or LayoutConfig()
     if layout.pair or layout.pairs:
-        return FoundRuns(_named_runs(root, layout, task), [])
+        return FoundRuns(_named_runs(root, layout, task), [], [])
     _check_root(root, layout)
     eeg = _halves(root, layout.eeg, "eeg", EEG_EXTENSIONS, layout, task)
     bold = _halves(root, layout.bold, "bold", BOLD_EXTENSIONS, layout, task)
@@ -68,7 +69,9 @@ def find_runs(
             do="EEG and BOLD of a run need the same sub, ses, task and run entities",
         )
     _tell_unpaired(eeg, bold)
-    tables = _tables(root, layout.confounds, layout), _tables(root, layout.events, layout)
+    tables = _Tables(
+        _tables(root, layout.confounds, layout), _tables(root, layout.events, layout)
+    )
     runs = []
     for pair in sorted(pairs):
         try:
@@ -77,10 +80,11 @@ def find_runs(
         except DatasetError as error:
             skipped.append(Refused(pair.name, error))
         else:
-            runs.append(_paired_run(root, pair, layout, *tables))
+            runs.append(_paired_run(root, pair, layout, tables))
     if not runs:
         raise skipped[0].error
-    return FoundRuns(_as_recorded(runs), sorted(skipped, key=lambda each: each.run))
+    scanned = _scanned_runs(root, bold, eeg, layout, tables)
+    return FoundRuns(_as_recorded(runs), sorted(skipped, key=lambda each: each.run), scanned)
 
 
 def _named_runs(root: Path, layout: LayoutConfig, task: str | None) -> list[PairedRun]:
@@ -155,6 +159,13 @@ def _tables(root: Path, patterns: Sequence[str], layout: LayoutConfig) -> list[R
     return [file for each in named for file in find_by_pattern(root, each, layout.tasks)]
 
 
+class _Tables(NamedTuple):
+    """The tables that patterns name."""
+
+    confounds: Sequence[RunFile]
+    events: Sequence[RunFile]
+
+
 class _Pair(NamedTuple):
     name: str
     eeg: RunFile
@@ -199,46 +210,58 @@ def _tell_unpaired(eeg: Halves, bold: Halves) -> None:
     for has, lacks, missing in ((eeg, bold, "BOLD"), (bold, eeg, "EEG")):
         names = sorted(file.name for key in has.keys() - lacks.keys() for file in has[key])
         if names:
-            text = f"left out, as there is no {missing} of theirs: {_some(names)}"
+            text = f"no windows, as there is no {missing} of theirs: {listed(names)}"
             console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
-    return ", ".join(names[:_MOST_NAMES]) + more
-
-
-def _paired_run(
-    root: Path,
-    pair: _Pair,
-    layout: LayoutConfig,
-    confounds: Sequence[RunFile],
-    events: Sequence[RunFile],
-) -> PairedRun:
-    subject, session, task, run = _labels(pair.name)
+def _paired_run(root: Path, pair: _Pair, layout: LayoutConfig, tables: _Tables) -> PairedRun:
+    known = _scanned_run(root, pair.name, (pair.eeg, pair.bold), layout, tables)
     return PairedRun(
-        name=pair.name,
-        subject=subject,
-        session=session,
-        task=task,
-        run=run,
+        **{each.name: getattr(known, each.name) for each in fields(known)},
         eeg=pair.eeg.path,
-        bold=pair.bold.path,
-        root=root,
-        tr=layout.tr,
         onset=layout.onset,
-        events=_of_run(events, pair),
-        confounds=_of_run(confounds, pair),
         recording=layout.recording,
     )
 
 
-def _of_run(tables: Sequence[RunFile], pair: _Pair) -> Path | None:
+def _scanned_runs(
+    root: Path, bold: Halves, eeg: Halves, layout: LayoutConfig, tables: _Tables
+) -> list[ScannedRun]:
+    """Return the runs that have BOLD alone, but for those that were not fetched."""
+    found = []
+    for key in bold.keys() - eeg.keys():
+        for file in bold[key]:
+            with suppress(DatasetError):
+                check_fetched(file.path)
+                found.append(_scanned_run(root, file.name, (file,), layout, tables))
+    return sorted(found, key=lambda run: run.name)
+
+
+def _scanned_run(
+    root: Path, name: str, files: Sequence[RunFile], layout: LayoutConfig, tables: _Tables
+) -> ScannedRun:
+    """Return a run by its files, the BOLD's the last."""
+    subject, session, task, run = _labels(name)
+    return ScannedRun(
+        name=name,
+        subject=subject,
+        session=session,
+        task=task,
+        run=run,
+        bold=files[-1].path,
+        root=root,
+        tr=layout.tr,
+        events=_of_run(tables.events, files),
+        confounds=_of_run(tables.confounds, files),
+    )
+
+
+def _of_run(tables: Sequence[RunFile], files: Sequence[RunFile]) -> Path | None:
     """Return the first table of a run, and of no other acquisition of it."""
-    known = {*pair.eeg.name.split("_"), *pair.bold.name.split("_")}
+    known = {part for file in files for part in file.name.split("_")}
     for table in tables:
         own = not table.from_bids or known.issuperset(table.name.split("_"))
-        if own and table.entities == pair.eeg.entities:
+        if own and table.entities == files[0].entities:
             return table.path
     return None
 
@@ -262,7 +285,7 @@ def _as_recorded(runs: list[PairedRun]) -> list[PairedRun]:
 def _time_of_day(run: PairedRun) -> tuple[float, ...]:
     """Return hours, minutes and seconds as the BOLD's sidecar states them, else nothing."""
     try:
-        stated = str(sidecar(run, "bold").get("AcquisitionTime", ""))
+        stated = str(bold_sidecar(run).get("AcquisitionTime", ""))
         return tuple(float(part) for part in stated.split(":"))
     except (DatasetError, ValueError):  # told where the run is prepared
         return ()

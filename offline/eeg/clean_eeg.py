@@ -26,7 +26,7 @@ from offline.eeg.resample import resample
 from offline.eeg.residual import artefact_left
 from rtfeedback.channels import canonical
 from rtfeedback.config import Config
-from rtfeedback.errors import DatasetError
+from rtfeedback.errors import DatasetError, listed
 from rtfeedback.online.plausibility import LOCKED
 from rtfeedback.signals import Float64
 
@@ -250,7 +250,8 @@ def _bad_channels(cleaned: Cleaned, config: EEGConfig, known: set[str], name: st
     if not why:
         return cleaned
     cleaned = replace(cleaned, bad=tuple(why))
-    named = ", ".join(f"{each} ({reason})" for each, reason in why.items())
+    reasons = [f"{each} ({reason})" for each, reason in why.items()]
+    named = ", ".join(reasons)
     if config.bad == "keep":
         return replace(cleaned, notes=(*cleaned.notes, f"bad channels, kept: {named}"))
     if config.bad == "refuse":
@@ -259,7 +260,7 @@ def _bad_channels(cleaned: Cleaned, config: EEGConfig, known: set[str], name: st
             found=named,
             do="Set bad = 'interpolate' or 'keep' in [eeg], or leave the run out",
         )
-    _refuse_interpolation([*why], named, len(eeg), config, name)
+    _refuse_interpolation([*why], listed(reasons), len(eeg), config, name)
     recording = _own(cleaned)
     interpolate_channels(recording.samples, recording.info.channels, why, eeg)
     told = (

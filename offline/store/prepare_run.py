@@ -11,14 +11,16 @@ import numpy as np
 
 from offline.alignment.align import Alignment, align
 from offline.bold import BoldRun, TargetMaker, read_bold
+from offline.bold.confounds import n_rows, read_courses
 from offline.datasets.bids import (
     PairedRun,
     Refused,
+    ScannedRun,
     events_file,
     named_markers,
-    read_courses,
     read_eeg,
     repetition_time,
+    stated_bad,
 )
 from offline.design import conditions, design_regressors, read_events
 from offline.eeg.clean_eeg import Cleaned, clean_recording
@@ -63,17 +65,21 @@ class RunJob:
     @property
     def bold(self) -> BoldRun:
         """The files that targets are made of."""
-        run = self.run
-        return BoldRun(
-            name=self.name,
-            subject=self.subject,
-            task=run.task,
-            tr=repetition_time(run),
-            image=run.bold,
-            course=run.course,
-            events=events_file(run),
-            confounds=run.confounds,
-        )
+        return bold_run(self.name, self.subject, self.run)
+
+
+def bold_run(name: str, subject: str, run: ScannedRun) -> BoldRun:
+    """Return the files that a run's targets are made of, by its names in the store."""
+    return BoldRun(
+        name=name,
+        subject=subject,
+        task=run.task,
+        tr=repetition_time(run),
+        image=run.bold,
+        course=run.course,
+        events=events_file(run),
+        confounds=run.confounds,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +145,12 @@ def _cleaned(job: RunJob, recording: Recording, alignment: Alignment) -> Cleaned
     if path and (found := kept(path, recording)):
         return found
     cleaned = clean_recording(
-        recording, job.config.eeg, alignment.scanned, tr=alignment.tr, name=job.name
+        recording,
+        job.config.eeg,
+        alignment.scanned,
+        tr=alignment.tr,
+        name=job.name,
+        stated_bad=stated_bad(job.run),
     )
     if path:
         keep(path, cleaned)
@@ -251,7 +262,7 @@ def _write_run(
 def _n_volumes(run: PairedRun) -> int:
     if run.bold is not None and run.course is None:
         return int(read_bold(run.bold).shape[3])
-    return len(next(iter(read_courses(run).values())))
+    return n_rows(read_courses(run.measured, "course"))
 
 
 def _known_truth(job: RunJob) -> dict[str, Float64]:

@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 
-from offline.bold import TargetMaker
+from offline.bold import BoldRun, TargetMaker
 from offline.eeg.fit_artefacts import Runs
 from offline.eeg.recordings import Recording
 from offline.splits.blocks import Interval
@@ -64,13 +64,16 @@ class TrainingPart:
         """Return what reads the EEG of each run, as much of it as belongs here."""
         return {job.name: partial(_read, job, self.intervals[job.name]) for job in self.jobs}
 
-    def fit_targets(self, maker: TargetMaker) -> TargetMaker:
-        """Fit what targets take."""
+    def fit_targets(
+        self, maker: TargetMaker, localizers: Mapping[str, BoldRun] | None = None
+    ) -> TargetMaker:
+        """Fit what targets take; localizers on more runs, of no window, as well."""
         if not maker.takes_fitting:
             return maker.fit({})
         return maker.fit(
             {job.name: job.bold for job in self.jobs},
             parts={job.name: self._volumes(job.name) for job in self.jobs},
+            localizers=localizers,
         )
 
     def _volumes(self, name: str) -> Bool:

@@ -193,7 +193,7 @@ def _one_epoch(
     model.train()
     losses = []
     for x, y in made:
-        loss = torch.nn.functional.mse_loss(model(x), y)
+        loss = model.loss(x, y, torch.nn.functional.mse_loss)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), LARGEST_GRADIENT)

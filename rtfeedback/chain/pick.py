@@ -13,6 +13,11 @@ from rtfeedback.errors import ChannelError
 from rtfeedback.naming import names_reference, same_reference
 from rtfeedback.signals import Float32, Float64, Int64, StreamInfo
 
+_PAIRED = (
+    "The model was trained on differences of electrodes, each with a reference of its own,"
+    " which a cap with one reference does not send; send such, or train on another dataset"
+)
+
 
 class Pick:
     """Columns of a stream in the chain's order, as float64 volts.
@@ -116,7 +121,9 @@ def _match(wanted: Sequence[str], info: StreamInfo, *, kinds: tuple[str, ...]) -
         raise ChannelError(
             f"'{info.name}' has no channel {', '.join(missing)}",
             found=f"It offers {len(info.channels)} channels: {', '.join(info.channels)}",
-            do="Check the montage and the labels, or train for the channels there are",
+            do=_PAIRED
+            if any("-" in name for name in missing)
+            else "Check the montage and the labels, or train for the channels there are",
         )
     return [_matched(name, found[name], offered[found[name]], info, kinds) for name in names]
 

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from rtfeedback.config import Config
+from rtfeedback.models.architecture import Architecture, Shape
 from rtfeedback.models.network import Network
 from rtfeedback.models.scaler import FeatureScaler
 
@@ -17,7 +17,7 @@ Positive = Annotated[int, Field(gt=0)]
 POOLED = 32  # samples that the two pooling layers, of 4 and of 8, make one
 
 
-class EEGNetConfig(Config):
+class EEGNetConfig(Architecture):
     """EEGNet on the samples of the last seconds."""
 
     name: Literal["eegnet"] = "eegnet"
@@ -25,8 +25,6 @@ class EEGNetConfig(Config):
     """Which of the store's chains feeds it; at most 125 Hz keeps it trainable."""
     length: Annotated[float, Field(gt=0)] = 15.0
     """Seconds of samples in a window: the haemodynamic response and what came before."""
-    lead: Annotated[float, Field(ge=0)] = 0.0
-    """Seconds from the newest sample to the time that is predicted."""
     f1: Positive = 8
     """Temporal filters."""
     depth: Positive = 2
@@ -39,6 +37,14 @@ class EEGNetConfig(Config):
     """Share of activations dropped in training: the paper's for models of many subjects."""
     max_norm: Annotated[float, Field(gt=0)] = 1.0
     """Largest norm of a spatial filter."""
+
+    def shortest(self, rate: float) -> int:
+        """Return how many samples a window has to have."""
+        return POOLED
+
+    def build(self, shape: Shape) -> EEGNet:
+        """Return the model with untrained weights."""
+        return EEGNet(self, shape)
 
 
 class EEGNet(Network):
@@ -56,25 +62,16 @@ class EEGNet(Network):
     R-EEGNet: 15 s windows to a sensorimotor BOLD course, hdl.handle.net/11311/1310175.
     """
 
-    def __init__(
-        self,
-        config: EEGNetConfig,
-        *,
-        n_features: int,
-        n_times: int,
-        n_targets: int,
-        rate: float,
-        hold: int = 0,
-    ) -> None:
+    def __init__(self, config: EEGNetConfig, shape: Shape) -> None:
         super().__init__()
         self.config = config
         n_maps = config.f1 * config.depth
-        self.scaler = FeatureScaler(n_features, hold)
-        self.spatial = nn.Conv1d(n_features, n_maps, 1, bias=False)
+        self.scaler = FeatureScaler(shape.n_features, shape.hold)
+        self.spatial = nn.Conv1d(shape.n_features, n_maps, 1, bias=False)
         self.temporal = nn.Conv1d(
             config.f1,
             config.f1,
-            max(2, round(config.kernel * rate)),
+            max(2, round(config.kernel * shape.rate)),
             groups=config.f1,
             bias=False,
         )
@@ -83,7 +80,7 @@ class EEGNet(Network):
         self.pointwise = nn.Conv1d(n_maps, config.f2, 1, bias=False)
         self.norm2 = nn.BatchNorm1d(config.f2)
         self.dropout = nn.Dropout(config.dropout)
-        self.head = nn.Linear(config.f2 * (n_times // POOLED), n_targets)
+        self.head = nn.Linear(config.f2 * (shape.n_times // POOLED), shape.n_targets)
 
     def forward(self, x: Tensor) -> Tensor:
         """Predict z, shape (n, n_targets), from windows (n, n_features, n_times)."""

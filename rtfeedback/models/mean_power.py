@@ -8,20 +8,28 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from rtfeedback.config import Config
+from rtfeedback.errors import ConfigError
+from rtfeedback.models.architecture import Architecture, Shape
 from rtfeedback.signals import Float64
 
 
-class MeanPowerConfig(Config):
+class MeanPowerConfig(Architecture):
     """Mean power of the samples of the last seconds; `bench/checkpoint.py` writes it."""
 
     name: Literal["mean-power"] = "mean-power"
     chain: str = "samples"
-    """Which of the store's chains feeds it."""
     length: Annotated[float, Field(gt=0)] = 20.0
     """Seconds of samples in a window."""
-    lead: Annotated[float, Field(ge=0)] = 0.0
-    """Seconds from the newest sample to the time that is predicted."""
+
+    def build(self, shape: Shape) -> MeanPower:
+        """Return the model, which has nothing to learn."""
+        if shape.n_features != shape.n_targets:
+            raise ConfigError(
+                "'mean-power' has one target for each channel, and is fed with samples",
+                found=f"{shape.n_targets} targets for {shape.n_features} features",
+                do="Make its checkpoint with `python -m bench.checkpoint`",
+            )
+        return MeanPower(shape.n_targets)
 
 
 class MeanPower(nn.Module):

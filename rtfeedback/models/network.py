@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from torch import nn
+from collections.abc import Callable
+
+from torch import Tensor, nn
 
 from rtfeedback.models.scaler import FeatureScaler
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+"""Of what is predicted and what was measured, both of shape (n, n_outputs)."""
 
 
 class Network(nn.Module):
@@ -17,6 +22,21 @@ class Network(nn.Module):
     """
 
     scaler: FeatureScaler
+
+    def loss(self, x: Tensor, y: Tensor, measure: Loss) -> Tensor:
+        """Return what a training step makes smaller, a scalar.
+
+        A model that learns by more than its outcome adds to it.
+
+        Parameters
+        ----------
+        x : Tensor, shape (n, n_features, n_times)
+        y : Tensor, shape (n, n_outputs)
+            What was measured: the targets' z, or the voxels' of a model of volumes.
+        measure : callable
+            The recipe's loss.
+        """
+        return measure(self(x), y)
 
     def constrain(self) -> None:
         """Bring the weights back to where they have to be, after each step; most are free."""

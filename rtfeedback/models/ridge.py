@@ -8,25 +8,26 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from rtfeedback.config import Config
+from rtfeedback.models.architecture import Architecture, Shape
 from rtfeedback.models.scaler import FeatureScaler
 from rtfeedback.signals import Float64
 
 
-class RidgeConfig(Config):
+class RidgeConfig(Architecture):
     """Ridge on the tokens of the last seconds."""
 
     name: Literal["ridge"] = "ridge"
     chain: str = "tokens"
-    """Which of the store's chains feeds it."""
     length: Annotated[float, Field(gt=0)] = 10.0
     """Seconds of tokens in a window; BOLD answers within some 10 s."""
-    lead: Annotated[float, Field(ge=0)] = 0.0
-    """Seconds from the newest token to the time that is predicted."""
     penalties: tuple[Annotated[float, Field(gt=0)], ...] = (
         1e2, 3e2, 1e3, 3e3, 1e4, 3e4, 1e5, 3e5, 1e6,
     )  # fmt: skip
     """Candidates; blocked cross-validation inside the training part chooses."""
+
+    def build(self, shape: Shape) -> Ridge:
+        """Return the model with untrained weights."""
+        return Ridge(shape)
 
 
 class Ridge(nn.Module):
@@ -41,10 +42,10 @@ class Ridge(nn.Module):
     Cury et al. 2020, Front. Neurosci. 13:1451, doi:10.3389/fnins.2019.01451.
     """
 
-    def __init__(self, *, n_features: int, n_times: int, n_targets: int, hold: int = 0) -> None:
+    def __init__(self, shape: Shape) -> None:
         super().__init__()
-        self.scaler = FeatureScaler(n_features, hold)
-        self.linear = nn.Linear(n_features * n_times, n_targets)
+        self.scaler = FeatureScaler(shape.n_features, shape.hold)
+        self.linear = nn.Linear(shape.n_features * shape.n_times, shape.n_targets)
 
     def set(self, weights: Float64, bias: Float64) -> None:
         """Take a closed-form solution: weights (n_targets, n_features * n_times), bias."""

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from rtfeedback.config import Config
+from rtfeedback.models.architecture import Architecture, Shape
 from rtfeedback.models.network import Network
 from rtfeedback.models.scaler import FeatureScaler
 
@@ -16,16 +16,13 @@ Positive = Annotated[int, Field(gt=0)]
 KERNEL = 3  # tokens of a convolution
 
 
-class TCNConfig(Config):
+class TCNConfig(Architecture):
     """Causal dilated convolutions on the tokens of the last seconds."""
 
     name: Literal["tcn"] = "tcn"
     chain: str = "tokens"
-    """Which of the store's chains feeds it."""
     length: Annotated[float, Field(gt=0)] = 16.0
     """Seconds of tokens in a window; it has to hold all that the newest output sees."""
-    lead: Annotated[float, Field(ge=0)] = 0.0
-    """Seconds from the newest token to the time that is predicted."""
     width: Positive = 64
     """Maps of each block."""
     blocks: Annotated[int, Field(gt=0, le=12)] = 5
@@ -41,6 +38,14 @@ class TCNConfig(Config):
     def reach(self) -> int:
         """Tokens that the newest output sees."""
         return (2 << self.blocks) - 1
+
+    def shortest(self, rate: float) -> int:
+        """Return how many tokens a window has to have."""
+        return self.reach
+
+    def build(self, shape: Shape) -> TCN:
+        """Return the model with untrained weights."""
+        return TCN(self, shape)
 
 
 class TCN(Network):
@@ -59,20 +64,18 @@ class TCN(Network):
     van den Oord et al. 2016, arXiv:1609.03499.
     """
 
-    def __init__(
-        self, config: TCNConfig, *, n_features: int, n_targets: int, hold: int = 0
-    ) -> None:
+    def __init__(self, config: TCNConfig, shape: Shape) -> None:
         super().__init__()
         self.config = config
-        self.scaler = FeatureScaler(n_features, hold)
+        self.scaler = FeatureScaler(shape.n_features, shape.hold)
         self.feature_dropout = nn.Dropout1d(config.feature_dropout)
-        self.embed = nn.Conv1d(n_features, config.width, 1)
+        self.embed = nn.Conv1d(shape.n_features, config.width, 1)
         self.blocks = nn.ModuleList(
             nn.Conv1d(config.width, config.width, KERNEL, stride=2)
             for _ in range(config.blocks)
         )
         self.dropout = nn.Dropout(config.dropout)
-        self.head = nn.Linear(config.width, n_targets)
+        self.head = nn.Linear(config.width, shape.n_targets)
 
     def forward(self, x: Tensor) -> Tensor:
         """Predict z, shape (n, n_targets), from windows (n, n_features, n_times)."""

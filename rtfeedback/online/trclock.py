@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from statistics import median, pstdev
 from typing import Any
@@ -277,14 +277,6 @@ class TRClock:
         onset = self._first.onset + whole * self.tr if self._per_volume > 1 else self._raw[-2]
         self._last = Volume(self._first.number + whole, onset)
         self._inserted = self.doubled = self.missing = 0
-
-
-def volume_onsets(
-    markers: Iterable[Marker], tr: float, labels: Sequence[str] = VOLUME_LABELS
-) -> list[Volume]:
-    """Return every marked volume of a recording, as the daemon numbers them."""
-    clock = TRClock(tr, labels)
-    return [volume for marker in markers if (volume := clock.push(marker)) is not None]
 
 
 def plain_label(label: str) -> str:

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from pydantic import ValidationError
 
 from rtfeedback.errors import ConfigError
-from rtfeedback.models import EEGNet, EEGNetConfig, build_model
+from rtfeedback.models import EEGNet, EEGNetConfig, Shape, build_model
 from rtfeedback.models.eegnet import POOLED
 
 
@@ -25,10 +25,7 @@ def eegnet(
     torch.manual_seed(seed)
     model = build_model(
         EEGNetConfig.model_validate(config),
-        n_features=n_features,
-        n_times=n_times,
-        n_targets=n_targets,
-        rate=125.0,
+        Shape(n_features=n_features, n_times=n_times, n_targets=n_targets, rate=125.0),
     )
     assert isinstance(model, EEGNet)
     return model

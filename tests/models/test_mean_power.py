@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from rtfeedback.errors import ConfigError
-from rtfeedback.models import MeanPower, MeanPowerConfig, build_model
+from rtfeedback.models import MeanPower, MeanPowerConfig, Shape, build_model
 from rtfeedback.signals import Float32, Float64
 
 VOLTS = 2e-5
@@ -13,7 +13,7 @@ VOLTS = 2e-5
 
 def mean_power(n: int = 3, n_times: int = 500) -> MeanPower:
     model = build_model(
-        MeanPowerConfig(), n_features=n, n_times=n_times, n_targets=n, rate=1000.0
+        MeanPowerConfig(), Shape(n_features=n, n_times=n_times, n_targets=n, rate=1000.0)
     )
     assert isinstance(model, MeanPower)
     return model.eval()
@@ -87,5 +87,5 @@ def test_what_it_is_set_to_travels_with_the_weights() -> None:
 def test_other_targets_than_one_for_each_channel_are_refused(n_targets: int) -> None:
     with pytest.raises(ConfigError, match=r"one target for each channel.*bench\.checkpoint"):
         build_model(
-            MeanPowerConfig(), n_features=3, n_times=9, n_targets=n_targets, rate=1000.0
+            MeanPowerConfig(), Shape(n_features=3, n_times=9, n_targets=n_targets, rate=1000.0)
         )

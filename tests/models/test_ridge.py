@@ -7,12 +7,13 @@ import pytest
 import torch
 
 from rtfeedback.errors import ConfigError
-from rtfeedback.models import Ridge, RidgeConfig, build_model
+from rtfeedback.models import Ridge, RidgeConfig, Shape, build_model
 
 
 def ridge(*, n_features: int = 4, n_times: int = 6, n_targets: int = 2) -> Ridge:
     model = build_model(
-        RidgeConfig(), n_features=n_features, n_times=n_times, n_targets=n_targets, rate=4.0
+        RidgeConfig(),
+        Shape(n_features=n_features, n_times=n_times, n_targets=n_targets, rate=4.0),
     )
     assert isinstance(model, Ridge)
     return model

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from rtfeedback.errors import ConfigError
-from rtfeedback.models import TCN, TCNConfig, build_model
+from rtfeedback.models import TCN, Shape, TCNConfig, build_model
 
 
 def tcn(
@@ -25,11 +25,7 @@ def tcn(
     torch.manual_seed(seed)
     model = build_model(
         TCNConfig.model_validate({"width": 8, **config}),
-        n_features=n_features,
-        n_times=n_times,
-        n_targets=n_targets,
-        rate=4.0,
-        hold=hold,
+        Shape(n_features=n_features, n_times=n_times, n_targets=n_targets, rate=4.0, hold=hold),
     )
     assert isinstance(model, TCN)
     return model.eval()

@@ -179,7 +179,7 @@ def test_eeg_of_a_derivative_goes_with_the_bold_of_its_run_and_its_sidecars(
             path.rename(target)
     with pytest.raises(DatasetError, match="0 EEG and 2 BOLD"):
         find_runs(bids_copy)
-    runs, _ = find_runs(bids_copy, layout(eeg=["derivatives/*/pp/d_{name}_eeg_pp.vhdr"]))
+    runs, _, _ = find_runs(bids_copy, layout(eeg=["derivatives/*/pp/d_{name}_eeg_pp.vhdr"]))
     assert [run.name for run in runs] == [RUN, f"{RUN[:-1]}2"]
     info = read_eeg(runs[0]).info
     assert (info.reference, info.kinds.count("eeg")) == ("CPz", 16)
@@ -208,7 +208,7 @@ def test_the_first_pattern_that_has_a_file_of_a_run_counts(bids_copy: Path) -> N
 
 
 def test_runs_are_excluded_by_name(bids_copy: Path) -> None:
-    runs, skipped = find_runs(bids_copy, layout(exclude=["sub-01_*_run-01"]))
+    runs, skipped, _ = find_runs(bids_copy, layout(exclude=["sub-01_*_run-01"]))
     assert ([run.run for run in runs], skipped) == (["02"], [])
 
 
@@ -218,7 +218,7 @@ def test_two_images_of_a_run_are_not_chosen_between(bids_copy: Path) -> None:
         name = RUN.replace("_run", f"_acq-{acquisition}_run")
         shutil.copyfile(bold, bold.with_name(f"{name}_bold.nii.gz"))
     bold.unlink()
-    runs, skipped = find_runs(bids_copy)
+    runs, skipped, _ = find_runs(bids_copy)
     assert [run.run for run in runs] == ["02"]
     assert [each.run for each in skipped] == [RUN]
     assert "acq-a" in str(skipped[0].error)
@@ -228,7 +228,7 @@ def test_two_images_of_a_run_are_not_chosen_between(bids_copy: Path) -> None:
 def test_the_text_of_a_link_in_place_of_a_file_skips_its_run_alone(bids_copy: Path) -> None:
     text = "/annex/objects/MD5E-s69795795--08e15eeb8b9771d3.nii.gz\n"
     replace(bids_copy / f"sub-01/func/{RUN}_bold.nii.gz", text)
-    runs, skipped = find_runs(bids_copy)
+    runs, skipped, _ = find_runs(bids_copy)
     assert [run.run for run in runs] == ["02"]
     assert [each.run for each in skipped] == [RUN]
     assert f"{RUN}_bold.nii.gz is broken" in str(skipped[0].error)

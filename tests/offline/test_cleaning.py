@@ -11,7 +11,7 @@ from offline.bold.cleaning import Cleaner, without_drift
 from offline.bold.confounds import (
     framewise_displacement,
     motion,
-    read_confounds,
+    read_courses,
     regressors,
 )
 from rtfeedback.config import parse_config
@@ -29,7 +29,7 @@ def noise(n: int = N_VOLUMES, columns: int = 1, seed: int = 0) -> Float64:
 def table_of(tmp_path: Path) -> dict[str, Float64]:
     confounds = scan(tmp_path, "a").confounds
     assert confounds
-    return read_confounds(confounds)
+    return read_courses(confounds)
 
 
 def test_what_confounds_explain_goes_and_the_rest_stays() -> None:
@@ -186,7 +186,7 @@ def test_motion_is_read_as_every_program_writes_it(
 ) -> None:
     path = tmp_path / name
     path.write_bytes(text.encode())
-    found = motion(read_confounds(path))
+    found = motion(read_courses(path))
     assert found is not None
     assert np.allclose(found, [[1, 2, 3, 0.1, 0.2, 0.3]])
 
@@ -196,7 +196,7 @@ def test_real_headmotion_is_read(shared: Path) -> None:
     paths = sorted(folder.rglob("*_headmotion.tsv"))
     assert len(paths) > 50
     for path in paths:
-        found = motion(read_confounds(path))
+        found = motion(read_courses(path))
         assert found is not None
         assert found.shape[0] > 100
         assert np.isfinite(found).all()
@@ -208,9 +208,9 @@ def test_a_broken_table_is_named(tmp_path: Path, text: str) -> None:
     path = tmp_path / "t.tsv"
     path.write_text(text)
     with pytest.raises(DatasetError, match=r"confounds .+t\.tsv cannot be read"):
-        read_confounds(path)
+        read_courses(path)
     with pytest.raises(DatasetError, match="cannot be read"):
-        read_confounds(tmp_path / "none.tsv")
+        read_courses(tmp_path / "none.tsv")
 
 
 def test_confounds_of_another_run_are_refused(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from offline.evaluate import FIGURE, REPORT, evaluate, print_report
 from offline.evaluation.metrics import pearson
+from offline.prepare import PrepareConfig, prepare
 from offline.store.dataset import MANIFEST, Store, window_at
 from offline.train import TrainConfig, train
 from rtfeedback.errors import DatasetError, OutputError
@@ -47,6 +48,22 @@ def test_its_values_are_those_of_the_one_predictor(
     assert said["measured"] == run.targets[examples.volumes, 0].tolist()
     expected = pearson(np.array(said["measured"]), np.array(said["predicted"]))
     assert said["r"] == pytest.approx(expected)
+
+
+def test_channels_that_no_live_stream_could_mend_are_named(
+    bids: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = PrepareConfig.model_validate({"eeg": {"known_bad": ["Pz"]}})
+    store = Store(prepare(bids, tmp_path / "store", config))
+    train(store, tmp_path / "ridge", TrainConfig())
+    report = evaluate(Predictor.load(tmp_path / "ridge"), store, tmp_path / "out")
+    said = (
+        "Bad channels of held-out runs were interpolated, as those of a live stream cannot"
+        f" be: {TEST} (Pz)."
+    )
+    assert (report["interpolated"], report["note"]) == (said, said)
+    print_report(report)
+    assert said in capsys.readouterr().out
 
 
 def test_a_report_is_json_and_a_figure(

@@ -15,7 +15,7 @@ from offline.train import TrainConfig, train
 from offline.training.fit_ridge import fit_ridge
 from rtfeedback.checkpoint import load_checkpoint
 from rtfeedback.errors import DatasetError
-from rtfeedback.models import Ridge, RidgeConfig
+from rtfeedback.models import Ridge, RidgeConfig, Shape
 from rtfeedback.models.scaler import FeatureScaler
 from rtfeedback.signals import Float64
 from rtfeedback.windows import WindowSpec
@@ -80,7 +80,7 @@ def test_blocks_of_a_lone_run_are_held_out_with_a_gap(
         return np.zeros_like(y)
 
     monkeypatch.setattr("offline.training.fit_ridge._solve", solve)
-    model = Ridge(n_features=16 * 8, n_times=40, n_targets=1)
+    model = Ridge(Shape(n_features=16 * 8, n_times=40, n_targets=1, rate=4.0))
     fit_ridge(model, RidgeConfig(penalties=(1.0,)), examples, examples.targets[:, :1])
     blocks = np.array_split(examples.times, 5)
     gap = WINDOW.length + BESIDE

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from offline.datasets.bids import events_file, read_courses, read_eeg, repetition_time
+from offline.bold.confounds import read_courses
+from offline.datasets.bids import events_file, read_eeg, repetition_time
 from offline.datasets.find_runs import find_runs
 from offline.datasets.layout import LayoutConfig
 from offline.prepare import PrepareConfig, prepare
@@ -43,7 +44,7 @@ def layout(**values: object) -> LayoutConfig:
 
 def test_a_row_is_a_run_with_what_it_says(lab: Path) -> None:
     write_table(lab, "ann ann.vhdr ann.nii.gz 2.0 3.0", "bob bob.vhdr bob.nii.gz n/a n/a")
-    runs, skipped = find_runs(lab, layout(pairs="runs.tsv", tr=1.5))
+    runs, skipped, _ = find_runs(lab, layout(pairs="runs.tsv", tr=1.5))
     assert skipped == []
     assert [run.name for run in runs] == ["sub-ann_run-01", "sub-bob_run-02"]
     assert [(repetition_time(run), run.onset) for run in runs] == [(2.0, 3.0), (1.5, None)]
@@ -70,7 +71,7 @@ def test_a_course_stands_in_place_of_the_bold(lab: Path) -> None:
     write_table(lab, "ann.vhdr course.tsv 2", columns="eeg course tr")
     (run,) = find_runs(lab, layout(pairs="runs.tsv")).runs
     assert (run.bold, run.measured, events_file(run)) == (None, lab / "course.tsv", None)
-    courses = read_courses(run)
+    courses = read_courses(run.measured)
     assert courses["motor"].tolist() == [0.5, -0.25, 1.0]
     assert np.array_equal(courses["visual"], [1.0, np.nan, 2.0], equal_nan=True)
 
@@ -78,8 +79,8 @@ def test_a_course_stands_in_place_of_the_bold(lab: Path) -> None:
 def test_a_course_with_a_word_in_it_is_refused_by_line(lab: Path) -> None:
     (lab / "course.tsv").write_text("motor\n1\ntwo\n")
     (run,) = find_runs(lab, layout(pair={"eeg": "ann.vhdr", "course": "course.tsv"})).runs
-    with pytest.raises(DatasetError, match="'two' in column motor of line 3"):
-        read_courses(run)
+    with pytest.raises(DatasetError, match=r"The course .+ 'two' in column motor of row 2"):
+        read_courses(run.measured, "course")
 
 
 def test_bad_rows_are_told_all_at_once_by_their_lines(lab: Path) -> None:

@@ -289,6 +289,21 @@ def test_channels_that_are_eog_are_none_of_the_models(bids: Path, tmp_path: Path
     assert frontal > abs(chain.eog.coefficients[0][chain.channels.index("O1")])
 
 
+def test_a_channel_that_its_table_calls_bad_is_interpolated_in_its_run_alone(
+    bids_copy: Path, tmp_path: Path
+) -> None:
+    table = eeg_file(bids_copy, SECOND, "channels.tsv")
+    rows = table.read_text(encoding="utf-8").splitlines()
+    (pz,) = (row for row in rows if row.startswith("Pz\t"))
+    edit(table, pz, pz.replace("\tgood", "\tbad"))
+    config = PrepareConfig.model_validate({"chains": {"a": {"artefacts": False}}})
+    store = Store(prepare(bids_copy, tmp_path / "out", config))
+    assert {name: run.manifest.interpolated for name, run in store.runs.items()} == {
+        FIRST: (),
+        SECOND: ("Pz",),
+    }
+
+
 def test_volume_locked_variance_is_measured_run_by_run(store: Store) -> None:
     for run in store.manifest.runs:
         assert run.volume_locked is not None

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from offline.bold.confounds import motion, read_confounds
+from offline.bold.confounds import motion, read_courses
 from offline.datasets.bids import (
     PairedRun,
     events_file,
@@ -79,7 +79,7 @@ def xp1(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("recipe", XP1)
 def test_xp1s_six_runs_come_in_the_order_of_their_scans(xp1: Path, recipe: str) -> None:
-    runs, skipped = find_runs(xp1, layout_of(recipe))
+    runs, skipped, _ = find_runs(xp1, layout_of(recipe))
     order = ["motorloc", "MIpre", "eegfmriNF", "fmriNF", "eegNF", "MIpost"]
     assert (tasks(runs), skipped) == (order, [])
     assert {run.subject for run in runs} == {"xp105"}
@@ -114,7 +114,7 @@ def test_xp1s_motion_and_events_are_found(xp1: Path) -> None:
     for run in find_runs(xp1, layout_of(XP1[0])).runs:
         assert run.confounds is not None
         n_rows = len(run.confounds.read_text().splitlines()) - 1
-        moved = motion(read_confounds(run.confounds))
+        moved = motion(read_courses(run.confounds))
         assert moved is not None
         assert moved.shape == (n_rows, 6)
         path = events_file(run)
@@ -137,7 +137,7 @@ def xp2(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_xp2s_broken_files_skip_their_runs_and_no_other(xp2: Path) -> None:
-    runs, skipped = find_runs(xp2, layout_of("prepare-ds002338"))
+    runs, skipped, _ = find_runs(xp2, layout_of("prepare-ds002338"))
     own = [run for run in runs if run.subject == "xp210"]
     assert len(runs) == 8
     assert sorted(tasks(own)) == ["2dNF01", "2dNF02", "MIpost"]
@@ -151,7 +151,7 @@ def test_xp2s_broken_files_skip_their_runs_and_no_other(xp2: Path) -> None:
 
 
 def test_xp2s_corrected_eeg_is_found_by_the_same_pattern(xp2: Path) -> None:
-    runs, skipped = find_runs(xp2, layout_of(XP1[1]))
+    runs, skipped, _ = find_runs(xp2, layout_of(XP1[1]))
     assert len(runs) == 9  # MIpre's raw header is the broken one
     assert [each.run for each in skipped] == ["sub-xp210_task-2dNF_run-03"]
     assert {run.eeg.name[:2] for run in runs} == {"d_"}
@@ -191,7 +191,7 @@ def oddball(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_oddballs_archive_goes_with_the_bold_of_openneuro(oddball: Path) -> None:
-    runs, skipped = find_runs(oddball, layout_of("prepare-ds000116"))
+    runs, skipped, _ = find_runs(oddball, layout_of("prepare-ds000116"))
     assert (len(runs), skipped) == (6, [])
     assert {run.subject for run in runs} == {"01"}  # subject 4 is excluded
     first = runs[0]
@@ -212,7 +212,7 @@ def test_the_oddballs_own_bold_will_do_without_bids(oddball: Path, tmp_path: Pat
         real_layouts.write_bold(bold, tr=2.0, n_volumes=4)
     pattern = "**/sub{subject}/BOLD/{task}_run{run}/bold.nii.gz"
     layout = layout_of("prepare-ds000116").model_copy(update={"bold": (pattern,)})
-    runs, _ = find_runs(root, layout, f"visual{ODDBALL}")
+    runs, _, _ = find_runs(root, layout, f"visual{ODDBALL}")
     assert [run.name for run in runs] == [
         f"sub-001_task-visual{ODDBALL}_run-00{i}" for i in (1, 2, 3)
     ]
@@ -259,7 +259,7 @@ def noddi(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_noddis_corrected_eeg_goes_with_its_preprocessed_bold(noddi: Path) -> None:
-    (run,), skipped = find_runs(noddi, layout_of("prepare-noddi"))
+    (run,), skipped, _ = find_runs(noddi, layout_of("prepare-noddi"))
     assert (run.name, skipped) == ("sub-32_task-rest", [])
     recording = read_eeg(run)
     assert (recording.info.sfreq, recording.info.reference) == (250.0, "FCz")
@@ -281,7 +281,7 @@ def test_noddis_raw_files_are_empty_here_and_each_run_says_so(noddi: Path) -> No
 
 def test_confidences_headers_may_name_the_data_by_old_names(tmp_path: Path) -> None:
     root = real_layouts.confidence(tmp_path / "ds002158")
-    runs, skipped = find_runs(root, layout_of("prepare-ds002158"))
+    runs, skipped, _ = find_runs(root, layout_of("prepare-ds002158"))
     assert [run.name for run in runs] == [f"sub-02_ses-001_task-main_run-00{i}" for i in (1, 2)]
     assert skipped == []
     recording = read_eeg(runs[0])

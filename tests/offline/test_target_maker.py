@@ -12,7 +12,7 @@ from nilearn.signal import clean
 
 from offline.bold import BoldConfig, BoldRun, ROIConfig, TargetMaker, read_bold
 from offline.bold.cleaning import without_drift
-from offline.bold.rois import roi_course, roi_voxels
+from offline.bold.rois import roi_voxels
 from offline.bold.scaling import percent_signal_change
 from offline.store.dataset import Store
 from rtfeedback.errors import ConfigError, DatasetError
@@ -50,7 +50,6 @@ def test_by_default_targets_have_the_bits_that_they_always_had(
     for roi, course in zip(rois, found.courses.T, strict=True):
         voxels = roi_voxels(roi, image, tmp_path)
         assert np.array_equal(course, as_it_was(voxels, image, TR, 128.0))
-        assert np.array_equal(course, roi_course(voxels, image, tr=TR, period=128.0, name="a"))
     assert [t.unit for t in found.targets] == ["percent signal change"] * 2
     assert [t.definition for t in found.targets] == [roi.definition for roi in rois]
     assert not any(t.causal for t in found.targets)

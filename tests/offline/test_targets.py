@@ -9,7 +9,7 @@ import pytest
 
 from offline.bold import ROIConfig, read_bold
 from offline.bold.cleaning import without_drift
-from offline.bold.rois import roi_course, roi_voxels
+from offline.bold.rois import raw_course, roi_voxels
 from offline.bold.scaling import percent_signal_change
 from offline.store.dataset import Store
 from rtfeedback.config import parse_config
@@ -36,7 +36,7 @@ def labels(path: Path) -> Any:
 
 
 def course(image: Any, voxels: Bool) -> Float64:
-    return roi_course(voxels, image, tr=2.0, period=128.0, name="x")
+    return without_drift(percent_signal_change(raw_course(voxels, image), "x"), 2.0, 128.0)
 
 
 def test_a_masks_course_is_the_plain_mean_over_it(bids: Path, image: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rtfeedback.online.trclock import INSERTED, STOPPED, TRClock, volume_onsets
+from rtfeedback.online.trclock import INSERTED, STOPPED, TRClock
 from rtfeedback.online.volumes import Volume
 from rtfeedback.signals import Marker
 
@@ -192,12 +192,6 @@ def test_silence_that_could_not_be_heard_is_none_of_the_scanners() -> None:
     clock.excuse(START + 40.0)
     assert not clock.reach(START + 40.0 + STOPPED * 2.0 - 0.1)
     assert clock.reach(START + 40.0 + STOPPED * 2.0)
-
-
-def test_the_desk_numbers_as_the_daemon_does() -> None:
-    markers = [Marker(START + t, "T  1") for t in train(1.5, 30)]
-    clock = TRClock(1.5)
-    assert volume_onsets(markers, 1.5) == [clock.push(marker) for marker in markers]
 
 
 @pytest.mark.parametrize(("expected", "tr"), [(0.7, 2.5), (1.0, 8.0), (0.4, 3.0)])

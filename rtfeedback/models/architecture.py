@@ -1,0 +1,68 @@
+"""What an architecture is told of its windows and targets, and what it says of itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field
+from torch import nn
+
+from rtfeedback.config import Config
+from rtfeedback.models.volume import VolumeSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What goes into a model and what comes out.
+
+    Attributes
+    ----------
+    n_features, n_times, n_targets : int
+    rate : float
+        Of a window's samples, in hertz.
+    hold : int
+        Samples before a masked one that are left out with it (see `FeatureScaler`).
+    n_bands : int
+        Features of each channel, side by side; 1 where windows are of samples.
+    volume : VolumeSpec or None
+        What whole volumes are, for a model of them.
+    """
+
+    n_features: int
+    n_times: int
+    n_targets: int
+    rate: float
+    hold: int = 0
+    n_bands: int = 1
+    volume: VolumeSpec | None = None
+
+    @property
+    def n_channels(self) -> int:
+        """How many channels the features are of."""
+        return self.n_features // self.n_bands
+
+
+class Architecture(Config):
+    """The settings of a model; each architecture's own come on top."""
+
+    chain: str
+    """Which of the store's chains feeds it."""
+    length: Annotated[float, Field(gt=0)]
+    """Seconds of samples or tokens in a window."""
+    lead: Annotated[float, Field(ge=0)] = 0.0
+    """Seconds from the newest sample or token to the time that is predicted."""
+
+    def shortest(self, rate: float) -> int:
+        """Return how many samples a window has to have, at a rate in hertz."""
+        return 1
+
+    def build(self, shape: Shape) -> nn.Module:
+        """Return the model with untrained weights.
+
+        Raises
+        ------
+        ConfigError
+            If the model does not go with the shape.
+        """
+        raise NotImplementedError
