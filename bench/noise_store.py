@@ -36,7 +36,7 @@ def make_store(path: Path, subjects: int, shape: Shape) -> Store:
     )
     chain = ChainSpec(config=bare, channels=labels_of(shape.channels), sfreq=shape.rate)
     noise = rng.normal(0, 1e-5, (shape.rate * 10, shape.channels)).astype(np.float32)
-    runs = []
+    runs: list[RunManifest] = []
     for subject in range(1, subjects + 1):
         for number in range(1, shape.runs + 1):
             name = f"sub-{subject:02}_run-{number}"

@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from offline.evaluation.held_out import held_out_runs, predict_held_out, training_volumes
+from offline.evaluation.held_out import held_out_runs, predict_held_out
 from offline.evaluation.metrics import pearson, r2, skill
 from offline.evaluation.report import Course, course_figure, table
 from offline.evaluation.surrogates import SurrogateTest, surrogate_test
+from offline.evaluation.task_baseline import predicted_by_task
 from offline.splits.parts import SHUFFLED
 from offline.store.dataset import SEMI_SYNTHETIC, Store
 from rtfeedback.checkpoint import CheckpointSpec
@@ -77,7 +78,7 @@ def print_report(report: dict[str, Any]) -> None:
         [run["name"], str(run["n_volumes"]), *(_number(run[key]) for key in keys)]
         for run in report["runs"]
     ]
-    design = report["skill_design"] is not None
+    design = report["task"]
     title = f"{report['model']}: predicting '{report['target']}'; R2 is over the training mean"
     table(rows, headers, f"{title}; a plain r includes the task" if design else title)
     print(_summary(report, design))  # noqa: T201
@@ -86,6 +87,8 @@ def print_report(report: dict[str, Any]) -> None:
 def _summary(report: dict[str, Any], design: bool) -> str:
     partial = report["partial"]
     beside = f", over the task design {_number(report['skill_design'])}" if design else ""
+    if design and report["skill_design"] is None:
+        beside += " (a held-out run's task is in no training run)"
     given = (
         "partial r given the design"
         if design
@@ -118,9 +121,9 @@ def _report(
     reads: int,
 ) -> dict[str, Any]:
     spec = predictor.spec
-    designs = _design_baseline(spec, store, courses)
-    design = np.concatenate(designs) if designs else None
-    beside: Sequence[Float64 | None] = designs or [None] * len(courses)
+    beside = predicted_by_task(spec, store, courses)
+    known = [each for each in beside if each is not None]
+    design = np.concatenate(known) if len(known) == len(courses) else None
     measured = np.concatenate([c.measured for c in courses])
     predicted = np.concatenate([c.predicted for c in courses])
     mean = spec.targets[0].mean
@@ -141,6 +144,7 @@ def _report(
         },
         "test_reads": reads,
         "r2": _finite(r2(measured, predicted, mean)),
+        "task": any(course.task is not None for course in courses),
         "skill_design": _over_design(measured, predicted, design),
         "partial": {"r": test.r, "p": test.p, "n": test.n, "n_surrogates": test.n_surrogates},
         "runs": [
@@ -203,37 +207,11 @@ def _partial(courses: Sequence[Course]) -> SurrogateTest:
     )
 
 
-def _design_baseline(
-    spec: CheckpointSpec, store: Store, courses: Sequence[Course]
-) -> list[Float64]:
-    """Predict each held-out run by the task alone, fitted on the training runs.
-
-    Nothing comes back where there is no task.
-    """
-    runs = [store.runs[name] for name in spec.training.train]
-    used = [*runs, *(store.runs[course.name] for course in courses)]
-    if len({run.manifest.conditions for run in used}) > 1:
-        raise DatasetError(
-            "The task's conditions differ between training and held-out runs",
-            found="; ".join(f"{r.name}: {', '.join(r.manifest.conditions)}" for r in used),
-            do="Prepare runs of one task together",
-        )
-    if not runs[0].manifest.conditions:
-        return []
-    trained = [training_volumes(spec, run) for run in runs]
-    x = [_with_mean(run.design[rows]) for run, rows in zip(runs, trained, strict=True)]
-    y = [run.targets[rows, 0] for run, rows in zip(runs, trained, strict=True)]
-    weights = np.linalg.lstsq(np.concatenate(x), np.concatenate(y), rcond=None)[0]
-    return [np.asarray(_with_mean(_design(course)) @ weights) for course in courses]
-
-
 def _design(course: Course) -> Float64:
-    assert course.design is not None  # `_predict` gives one, of no column without a task
+    assert (
+        course.design is not None
+    )  # `predict_held_out` gives one, of no column without a task
     return course.design
-
-
-def _with_mean(design: Float64) -> Float64:
-    return np.column_stack([np.ones(len(design)), design])
 
 
 def _finite(value: float) -> float | None:
