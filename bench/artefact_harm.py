@@ -31,7 +31,7 @@ from offline.injection import KINDS, Kind, inject
 from rtfeedback.artefacts import ArtefactRule
 from rtfeedback.chain import Chain, ChainConfig, ChainSpec
 from rtfeedback.chain.limits import ArtefactConfig
-from rtfeedback.models.scaler import FeatureScaler
+from rtfeedback.models.layers.scaler import FeatureScaler
 from rtfeedback.signals import Float32, Float64
 
 READ_OUTS = 64

@@ -29,7 +29,7 @@ from rtfeedback.chain import Chain, ChainConfig, ChainSpec
 from rtfeedback.chain.front import Front
 from rtfeedback.chain.limits import ArtefactConfig
 from rtfeedback.chain.spec import BandPowerConfig
-from rtfeedback.models.scaler import FeatureScaler
+from rtfeedback.models.layers.scaler import FeatureScaler
 from rtfeedback.signals import Bool, Float64, Int64
 from rtfeedback.windows import WindowSpec
 

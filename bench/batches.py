@@ -31,7 +31,9 @@ from bench.tables import GIB, markdown_table, provenance, put
 from offline.store.batches import Mapped, Resident, batches
 from offline.store.dataset import Store, window_at
 from offline.store.examples import Examples
-from offline.training.fit_network import FitConfig, fit_network
+from offline.training.fit_config import FitConfig
+from offline.training.fit_network import Supervised, fit_network
+from offline.training.outcomes import RegionOutcomes
 from rtfeedback.arithmetic import fix_arithmetic
 from rtfeedback.models import EEGNetConfig, Network, build_model
 from rtfeedback.models import Shape as WindowShape
@@ -115,7 +117,7 @@ def _ours(
 ) -> Iterator[Tensor]:
     order = torch.randperm(len(examples), generator=random).numpy()
     parts = (order[i : i + BATCH] for i in range(0, len(order), BATCH))
-    steps = (examples.shift(part, np.zeros_like(part), examples.targets) for part in parts)
+    steps = (examples.shift(part, np.zeros_like(part)) for part in parts)
     for x, _ in batches(windows, steps, torch.device("cpu")):
         yield x
 
@@ -182,7 +184,8 @@ def epoch(store: Store, shape: Shape) -> dict[str, float]:
     )
     assert isinstance(model, Network)
     fit, began = FitConfig(epochs=1, batch=BATCH), time.perf_counter()
-    fit_network(model, fit, examples, None, z=examples.targets, z_validation=None, seed=0)
+    told = Supervised(examples, RegionOutcomes(examples.targets))
+    fit_network(model, fit, told, None, seed=0)
     seconds = time.perf_counter() - began
     return {"windows": len(examples), "seconds": seconds, "rss": _peak(), "bare": bare}
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from offline.evaluation.class_report import class_report, print_classes
 from offline.evaluation.held_out import held_out_runs, predict_held_out
 from offline.evaluation.metrics import pearson, r2, skill
 from offline.evaluation.report import Course, course_figure, table
@@ -54,6 +55,7 @@ def evaluate(predictor: Predictor, store: Store, out: Path) -> dict[str, Any]:
         courses = [each.course for each in found]
         test = _partial([each.unbroken for each in found])
         report = _report(predictor, store, courses, test, reads)
+        report["classes"] = class_report(predictor, store, courses)
         for run, each in zip(report["runs"], found, strict=True):
             run["z"] = each.z.tolist()
             run["artefacts"] = each.artefacts.tolist()
@@ -82,6 +84,8 @@ def print_report(report: dict[str, Any]) -> None:
     title = f"{report['model']}: predicting '{report['target']}'; R2 is over the training mean"
     table(rows, headers, f"{title}; a plain r includes the task" if design else title)
     print(_summary(report, design))  # noqa: T201
+    for classes in report["classes"]:
+        print_classes(classes)
 
 
 def _summary(report: dict[str, Any], design: bool) -> str:
@@ -89,11 +93,11 @@ def _summary(report: dict[str, Any], design: bool) -> str:
     beside = f", over the task design {_number(report['skill_design'])}" if design else ""
     if design and report["skill_design"] is None:
         beside += " (a held-out run's task is in no training run)"
-    given = (
-        "partial r given the design"
-        if design
-        else "r (no task events are known; it includes a task if there was one)"
-    )
+    given = "r (no task events are known; it includes a task if there was one)"
+    if report["of_task"]:
+        given = "r (of the task itself)"
+    elif design:
+        given = "partial r given the design"
     return (
         f"All held-out runs: skill over the training mean {_number(report['r2'])}{beside};"
         f" {given} {partial['r']:.3f}, p = {partial['p']:.3f}"
@@ -121,7 +125,9 @@ def _report(
     reads: int,
 ) -> dict[str, Any]:
     spec = predictor.spec
-    beside = predicted_by_task(spec, store, courses)
+    beside: Sequence[Float64 | None] = [None] * len(courses)
+    if not spec.model.of_task:
+        beside = predicted_by_task(spec, store, courses)
     known = [each for each in beside if each is not None]
     design = np.concatenate(known) if len(known) == len(courses) else None
     measured = np.concatenate([c.measured for c in courses])
@@ -132,6 +138,7 @@ def _report(
         "store": store.hash,
         "model": spec.model.name,
         "target": spec.targets[0].name,
+        "of_task": spec.model.of_task,
         "unit": spec.targets[0].unit,
         "semi_synthetic": store.manifest.semi_synthetic,
         "note": _note(spec, store),

@@ -17,7 +17,8 @@ from offline.bold import TargetMaker
 from offline.datasets.bids import Refused, events_file
 from offline.datasets.tables import read_json
 from offline.eeg.chains import common_chains, fit_chains, takes_fitting
-from offline.progress import console
+from offline.progress import say
+from offline.staging import staged_folder
 from offline.store.dataset import (
     MANIFEST,
     SHARED,
@@ -25,12 +26,12 @@ from offline.store.dataset import (
     RunManifest,
     SkippedRun,
     StoreManifest,
+    VolumeManifest,
 )
 from offline.store.find_jobs import find_jobs
 from offline.store.parallel import in_parallel
 from offline.store.prepare_config import PrepareConfig
 from offline.store.prepare_run import RUN, Checked, RunJob, check_run, prepare_run
-from offline.store.staging import staged_folder
 from offline.store.training_part import TrainingPart
 from rtfeedback.arithmetic import fix_arithmetic
 from rtfeedback.chain import Chain, ChainSpec
@@ -70,7 +71,7 @@ def prepare(root: Path, out: Path, config: PrepareConfig, *, jobs: int = 0) -> P
     todo, skipped = found.jobs, found.skipped
     _say_skipped(skipped)
     if found.localizers:
-        _say(f"for localizers alone: {listed([*found.localizers])}")
+        say(f"for localizers alone: {listed([*found.localizers])}")
     with staged_folder(out, _key(todo)) as folder:
         todo = [replace(job, kept=folder.parent / KEPT) for job in todo]
         checked = _check(todo, skipped, jobs)
@@ -104,7 +105,7 @@ def _check(todo: Sequence[RunJob], skipped: list[Refused], jobs: int) -> dict[st
     pairs = zip(todo, found, strict=True)
     checked = {job.name: each for job, each in pairs if isinstance(each, Checked)}
     for name, each in checked.items():
-        _say(f"{name}: {'; '.join(each.notes)}")
+        say(f"{name}: {'; '.join(each.notes)}")
     refused = [each for each in found if isinstance(each, Refused)]
     _say_skipped(refused)
     skipped += refused
@@ -190,6 +191,7 @@ def _manifest(
             )
             for target in maker.targets
         ),
+        volume=_volume(maker),
         runs=runs,
         skipped=tuple(SkippedRun(name=each.run, why=str(each.error)) for each in skipped),
         slice_ref=config.slice_ref,
@@ -204,6 +206,11 @@ def _manifest(
     )
 
 
+def _volume(maker: TargetMaker) -> VolumeManifest | None:
+    known = maker.volume
+    return None if known is None else VolumeManifest(spec=known.spec, regions=known.regions)
+
+
 def _finish(folder: Path, manifest: StoreManifest) -> None:
     for run in manifest.runs:
         (folder / run.name / RUN).unlink()
@@ -214,13 +221,9 @@ def _finish(folder: Path, manifest: StoreManifest) -> None:
 # --------------------------------------------------------------------------- what is said
 
 
-def _say(text: str) -> None:
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
-
-
 def _say_skipped(refused: Sequence[Refused]) -> None:
     for each in refused:
-        _say(f"skipped {each.run}: {each.error}")
+        say(f"skipped {each.run}: {each.error}")
 
 
 def _explain(skipped: Sequence[Refused]) -> None:

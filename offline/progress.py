@@ -14,6 +14,11 @@ ItemT = TypeVar("ItemT")
 console = Console(stderr=True)
 
 
+def say(text: str) -> None:
+    """Print a line on stderr."""
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
 def progress(
     items: Iterable[ItemT], description: str, *, total: int | None = None
 ) -> Iterable[ItemT]:

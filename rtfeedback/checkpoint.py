@@ -23,6 +23,7 @@ from rtfeedback.config import Config, explain
 from rtfeedback.errors import CheckpointError, RtfeedbackError
 from rtfeedback.folders import new_folder
 from rtfeedback.models import ModelConfig, Shape, build_model
+from rtfeedback.models.volume import VolumeSpec
 from rtfeedback.windows import WindowSpec
 
 JSON_FILE = "checkpoint.json"
@@ -45,6 +46,15 @@ class Target(Config):
     sd: Annotated[float, Field(gt=0)]
     definition: str = ""
     """Where the region came from: a mask's name, a sphere's centre."""
+    region: str = ""
+    """What it is of, where its name says more: how far ahead it is."""
+    ahead: Annotated[float, Field(ge=0)] = 0.0
+    """Seconds after the time that the window itself is for."""
+
+    @property
+    def of(self) -> str:
+        """The region, or condition, that it is of."""
+        return self.region or self.name
 
 
 class Training(Config):
@@ -83,6 +93,8 @@ class CheckpointSpec(Config):
     model: ModelConfig
     chain: ChainSpec
     window: WindowSpec
+    volume: VolumeSpec | None = None
+    """Of a model of whole volumes, whose regions the targets are."""
     targets: tuple[Target, ...] = Field(min_length=1)
     tr: Annotated[float, Field(gt=0)]
     """In seconds; of most training windows, where runs of several were trained on."""
@@ -102,6 +114,7 @@ class CheckpointSpec(Config):
             rate=self.chain.rate,
             hold=self.chain.hold,
             n_bands=self.chain.n_features // len(self.chain.channels),
+            volume=self.volume,
         )
         return build_model(self.model, shape)
 

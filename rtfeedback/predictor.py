@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import exp
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,7 @@ class Predictor:
         self.device = _device(device)
         targets = self.spec.targets
         self._names = [target.name for target in targets]
+        self._gaussian = bool(getattr(checkpoint.model, "gaussian", False))
         self._statistics = [(target.mean, target.sd) for target in targets]
         self.shape = (
             self.spec.chain.n_features,
@@ -71,8 +73,12 @@ class Predictor:
     def __call__(self, window: Float32) -> Prediction:
         """Predict every target from a window, shape (n_features, n_times)."""
         z = self.inference(window)
+        sds: list[float | None] = [None] * len(self._names)
+        if self._gaussian:  # log-variances come after the means
+            z, log_variances = z[: len(sds)], z[len(sds) :]
+            sds = [exp(0.5 * each) for each in log_variances]
         raw = [value * sd + mean for value, (mean, sd) in zip(z, self._statistics, strict=True)]
-        return dict(zip(self._names, map(ROIPrediction, raw, z), strict=True))
+        return dict(zip(self._names, map(ROIPrediction, raw, z, sds), strict=True))
 
 
 def plausible(prediction: Prediction) -> bool:

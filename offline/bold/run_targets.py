@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from offline.bold.quality import Quality, draw_quality
+from rtfeedback.models.volume import VolumeSpec
 from rtfeedback.signals import Float32, Float64
 
 
@@ -24,6 +25,21 @@ class TargetInfo:
     unit: str
     definition: str
     causal: bool
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeInfo:
+    """What whole volumes are.
+
+    Attributes
+    ----------
+    spec : VolumeSpec
+    regions : tuple of str
+        The targets that are regions of them.
+    """
+
+    spec: VolumeSpec
+    regions: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

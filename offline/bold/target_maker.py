@@ -23,12 +23,14 @@ from offline.bold.fitting import (
 )
 from offline.bold.quality import run_quality
 from offline.bold.rois import ROIConfig
-from offline.bold.run_targets import RunTargets, TargetInfo
+from offline.bold.run_targets import RunTargets, TargetInfo, VolumeInfo
 from offline.bold.runs import BoldRun, OpenRun, open_run
 from offline.bold.scaling import UNITS
 from offline.bold.settings import NOT_DONE, BoldConfig
+from offline.bold.volume_regions import volume_regions
 from offline.bold.volumes import VolumesConfig
 from rtfeedback.errors import DatasetError
+from rtfeedback.models.volume import VolumeSpec
 from rtfeedback.signals import Bool, Float32, Float64
 
 VOLUMES = "volumes"
@@ -159,6 +161,23 @@ class TargetMaker:
         )
 
     @property
+    def volume(self) -> VolumeInfo | None:
+        """What whole volumes are; None where the runs' files hold none."""
+        space, config = self.fitted.space, self.spec.volumes
+        if space is None or config is None or not config.whole:
+            return None
+        return VolumeInfo(
+            spec=VolumeSpec(
+                grid=space.mask.shape,
+                affine=tuple(map(tuple, space.affine.tolist())),
+                n_voxels=space.n_voxels,
+                unit=UNITS[self.spec.bold.scaling],
+                definition=space.definition,
+            ),
+            regions=tuple(volume_regions(self.spec, space)),
+        )
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What is to be known of all runs' targets, a sentence each."""
         done = self.spec.bold.done
@@ -166,11 +185,13 @@ class TargetMaker:
 
     @property
     def arrays(self) -> dict[str, Float32 | Float64 | Bool]:
-        """What goes for all runs: mask and affine of volumes, and basis of components."""
+        """What goes for all runs: volumes' mask, affine and regions, and components' basis."""
         space, low_rank = self.fitted.space, self.fitted.low_rank
         found: dict[str, Float32 | Float64 | Bool] = {}
         if space:
             found |= {"volumes_mask": space.mask, "volumes_affine": space.affine}
+            if weights := volume_regions(self.spec, space):
+                found["volumes_regions"] = np.stack(list(weights.values()))
         if low_rank:
             found["components_basis"] = low_rank.basis
             found["components_mean"] = low_rank.mean

@@ -23,7 +23,7 @@ from offline.datasets.layout import (
     run_file,
 )
 from offline.datasets.pairs import read_pairs, single_pair
-from offline.progress import console
+from offline.progress import say
 from rtfeedback.errors import DatasetError, listed
 
 EEG_EXTENSIONS = (".vhdr", ".edf", ".bdf", ".set", ".fif")
@@ -211,7 +211,7 @@ def _tell_unpaired(eeg: Halves, bold: Halves) -> None:
         names = sorted(file.name for key in has.keys() - lacks.keys() for file in has[key])
         if names:
             text = f"no windows, as there is no {missing} of theirs: {listed(names)}"
-            console.print(text, markup=False, highlight=False, soft_wrap=True)
+            say(text)
 
 
 def _paired_run(root: Path, pair: _Pair, layout: LayoutConfig, tables: _Tables) -> PairedRun:

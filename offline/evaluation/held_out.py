@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from offline.evaluation.report import Course
+from offline.store.aims import Aims
 from offline.store.dataset import Examples, Run, window_at
 from rtfeedback.checkpoint import CheckpointSpec
 from rtfeedback.errors import DatasetError
@@ -55,7 +56,7 @@ def predict_held_out(predictor: Predictor, run: Run) -> Predicted:
             found=f"All {len(examples.volumes)} hold more that is masked than the chain allows",
             do="Look at its EEG, and hold out another run",
         )
-    known = examples.allowed & np.isfinite(run.targets[examples.volumes, 0])
+    known = examples.allowed & np.isfinite(_measured(spec, run)[examples.volumes])
     if not known.any():
         raise DatasetError(
             f"No volume of the held-out run {run.name} has a target",
@@ -89,7 +90,7 @@ def _held_out(spec: CheckpointSpec, run: Run) -> Examples:
 def _unbroken(predictor: Predictor, run: Run, course: Course) -> Course:
     every = np.arange(course.volumes[0], course.volumes[-1] + 1)
     predicted = np.interp(every, course.volumes, course.predicted)
-    measured = run.targets[every, 0]
+    measured = _measured(predictor.spec, run)[every]
     gone = np.isnan(measured)
     filled = np.interp(every, course.volumes, course.measured)
     whole = _course(predictor, run, every, predicted)
@@ -98,15 +99,31 @@ def _unbroken(predictor: Predictor, run: Run, course: Course) -> Course:
 
 def _course(predictor: Predictor, run: Run, volumes: Int64, predicted: Float64) -> Course:
     times = (volumes + predictor.spec.window.slice_ref) * run.manifest.tr
+    of_task = predictor.spec.model.of_task  # which explains itself
+    truth = _truth(predictor.spec, run)
     return Course(
         name=run.name,
         volumes=volumes,
         times=np.asarray(times, dtype=np.float64),
-        measured=np.array(run.targets[volumes, 0]),
+        measured=np.array(_measured(predictor.spec, run)[volumes]),
         predicted=predicted,
-        design=np.array(run.design[volumes]),
-        truth=None if run.truth is None else np.array(run.truth[volumes, 0]),
+        design=np.array(run.design[volumes, : 0 if of_task else None]),
+        truth=None if truth is None else np.array(truth[volumes]),
     )
+
+
+def _measured(spec: CheckpointSpec, run: Run) -> Float64:
+    """Return the first target's course, shape (n_volumes,)."""
+    aims = Aims.of_targets(spec.targets, of_task=spec.model.of_task)
+    return np.asarray(aims.courses(run)[:, 0])
+
+
+def _truth(spec: CheckpointSpec, run: Run) -> Float64 | None:
+    """Return what a simulation knows of the first target, if it does."""
+    first = spec.targets[0]
+    if run.truth is None or spec.model.of_task or first.ahead:
+        return None
+    return np.asarray(run.truth[:, run.target_names.index(first.of)])
 
 
 def held_out_runs(spec: CheckpointSpec) -> list[str]:
@@ -117,7 +134,7 @@ def held_out_runs(spec: CheckpointSpec) -> list[str]:
 
 def training_volumes(spec: CheckpointSpec, run: Run) -> Int64:
     """Return the volumes of a training run that have a target and were trained on."""
-    known = np.flatnonzero(np.isfinite(run.targets[:, 0]))
+    known = np.flatnonzero(np.isfinite(_measured(spec, run)))
     if not spec.training.volumes:
         return known
     return np.intersect1d(known, spec.training.volumes["train"][run.name])

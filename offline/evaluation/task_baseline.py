@@ -8,6 +8,7 @@ import numpy as np
 
 from offline.evaluation.held_out import training_volumes
 from offline.evaluation.report import Course
+from offline.store.aims import Aims
 from offline.store.dataset import Run, Store
 from rtfeedback.checkpoint import CheckpointSpec
 from rtfeedback.signals import Float64
@@ -40,7 +41,8 @@ def predicted_by_task(
         return [None] * len(courses)
     rows = [training_volumes(spec, run) for run in training]
     x = [_design(run, run.design[r], names) for run, r in zip(training, rows, strict=True)]
-    y = [run.targets[r, 0] for run, r in zip(training, rows, strict=True)]
+    aims = Aims.of_targets(spec.targets, of_task=False)
+    y = [aims.courses(run)[r, 0] for run, r in zip(training, rows, strict=True)]
     weights = np.linalg.lstsq(np.concatenate(x), np.concatenate(y), rcond=None)[0]
     found: list[Float64 | None] = []
     for run, course in zip(held, courses, strict=True):

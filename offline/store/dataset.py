@@ -21,6 +21,7 @@ from rtfeedback.chain import ChainSpec
 from rtfeedback.checkpoint import Environment
 from rtfeedback.config import Config, explain
 from rtfeedback.errors import DatasetError
+from rtfeedback.models.volume import VolumeSpec
 from rtfeedback.signals import Bool, Float32, Float64, Int64
 from rtfeedback.windows import WindowSpec, due_of_marker, reached
 
@@ -92,6 +93,14 @@ class ROIManifest(Config):
     """Whether each value comes of no later volume."""
 
 
+class VolumeManifest(Config):
+    """Whole volumes of every run."""
+
+    spec: VolumeSpec
+    regions: tuple[str, ...]
+    """Targets that are regions of them, in the order of their weights."""
+
+
 class StoreManifest(Config):
     """What a store holds and where it came from."""
 
@@ -101,6 +110,7 @@ class StoreManifest(Config):
     """Folder that it was prepared from."""
     chains: dict[str, ChainSpec]
     targets: tuple[ROIManifest, ...]
+    volume: VolumeManifest | None = None
     runs: tuple[RunManifest, ...]
     skipped: tuple[SkippedRun, ...] = ()
     """Runs that could not be used."""
@@ -157,6 +167,11 @@ class Run:
         onsets: Float64 = self._array("onsets")
         return onsets
 
+    @property
+    def target_names(self) -> list[str]:
+        """What the columns of `targets` are."""
+        return [target.name for target in self._store.targets]
+
     @cached_property
     def targets(self) -> Float64:
         """Target courses, shape (n_volumes, n_targets)."""
@@ -164,10 +179,22 @@ class Run:
         return targets
 
     @cached_property
+    def voxels(self) -> Float32:
+        """Whole volumes, shape (n_volumes, n_voxels): a memory map, NaN where scrubbed."""
+        voxels: Float32 = self._array("volumes")
+        return voxels
+
+    @cached_property
     def design(self) -> Float64:
         """Task regressors at the target times, shape (n_volumes, n_regressors)."""
         design: Float64 = self._array("design")
         return design
+
+    @cached_property
+    def task(self) -> Float64:
+        """Which condition holds at each target time, 1 or 0, (n_volumes, n_conditions)."""
+        task: Float64 = self._array("task")
+        return task
 
     @cached_property
     def truth(self) -> Float64 | None:
@@ -198,15 +225,7 @@ class Run:
         )
 
     def _array(self, name: str) -> Any:
-        path = self.folder / f"{name}.npy"
-        try:
-            return np.load(path, mmap_mode="r", allow_pickle=False)
-        except (OSError, EOFError, ValueError) as error:
-            raise DatasetError(
-                f"{path} of the store cannot be read",
-                found=str(error),
-                do="Prepare the dataset again",
-            ) from error
+        return _array(self.folder / f"{name}.npy")
 
 
 class Store:
@@ -250,9 +269,30 @@ class Store:
             )
         return self.manifest.chains[name]
 
+    def shared(self, name: str) -> Any:
+        """Return an array that goes for all runs, such as `volumes_mask`.
+
+        Raises
+        ------
+        DatasetError
+            If it cannot be read.
+        """
+        return _array(self.path / SHARED / f"{name}.npy")
+
     def count_test_read(self) -> int:
         """Count one more reading of the test part, and return how many there were."""
         return count_one(self.path / READS)
+
+
+def _array(path: Path) -> Any:
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, EOFError, ValueError) as error:
+        raise DatasetError(
+            f"{path} of the store cannot be read",
+            found=str(error),
+            do="Prepare the dataset again",
+        ) from error
 
 
 def window_at(features: Float32, end: int, n_times: int) -> Float32:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from offline.store.aims import Aims
 from offline.store.dataset import Examples as RunExamples
 from offline.store.dataset import Run, Store, window_at
 from rtfeedback.artefacts import ArtefactRule
@@ -34,13 +35,23 @@ class Shifted:
     ----------
     run, ends : int64, shape (n,)
         Which of the runs each is from, and the row of its newest sample.
-    y : float64, shape (n, n_targets)
-        Targets, interpolated linearly in time.
+    before, after : int64, shape (n,)
+        The windows of volumes between which each ends: twice the same, where it is one.
+    share : float64, shape (n,)
+        How far it is on its way from the one to the other.
     """
 
     run: Int64
     ends: Int64
-    y: Float64
+    before: Int64
+    after: Int64
+    share: Float64
+
+    def between(self, z: Float64) -> Float64:
+        """Return the row of z, shape (n_windows, n), at each end, interpolated in time."""
+        share, after = self.share[:, None], z[self.after]
+        between = (1 - share) * z[self.before] + share * after
+        return np.asarray(np.where(share == 1, after, between))
 
 
 class Examples:
@@ -56,6 +67,8 @@ class Examples:
     holds : callable, optional
         Where a split cuts runs: which windows belong to the part. A run without any is
         passed over.
+    aims : Aims, optional
+        What is to be predicted; all of the store's targets without.
 
     Attributes
     ----------
@@ -89,12 +102,14 @@ class Examples:
         chain: str,
         window: WindowSpec,
         holds: Holds | None = None,
+        aims: Aims | None = None,
     ) -> None:
         spec = store.chain(chain)
         self.chain, self.rate = chain, spec.rate
         self.n_times = window.n_times(self.rate)
         self.runs: list[Run] = []
         self._openers: list[Callable[[], Float32]] = []
+        self._aims = aims
         self._rule, self._cut = ArtefactRule(spec, window), holds is not None
         self.left_out = self.without_target = 0
         found: list[_Found] = []
@@ -132,7 +147,8 @@ class Examples:
         if holds is not None:
             times = run.stamps(self.chain)[examples.ends] + window.lead
             held = holds(run, examples.volumes, times)
-        targets = run.targets[examples.volumes]
+        courses = self._aims.courses(run) if self._aims else run.targets
+        targets = courses[examples.volumes]
         known = np.isfinite(targets).all(axis=1)
         kept = held & examples.allowed & known
         self.left_out += int(np.sum(held & ~examples.allowed))
@@ -160,8 +176,8 @@ class Examples:
         """
         return self._openers[i]()
 
-    def shift(self, which: Int64, shift: Int64, z: Float64) -> Shifted:
-        """Return where windows end that end some rows later, and their targets.
+    def shift(self, which: Int64, shift: Int64) -> Shifted:
+        """Return where windows end that end some rows later, and between which volumes.
 
         Parameters
         ----------
@@ -170,8 +186,6 @@ class Examples:
             stretch where a split cuts the run, has no target to interpolate and is left
             out; so is one between volumes of which one was left out, or to a window that
             holds too many artefacts.
-        z : float64, shape (n_windows, n_targets)
-            The targets of all windows.
         """
         run, own, stretch = self.run[which], self.ends[which], self._stretch[which]
         ends = own + shift
@@ -185,22 +199,17 @@ class Examples:
             moved = np.flatnonzero(ends != own)
             allowed = self._allowed(run[moved], ends[moved])
             ends[moved] = np.where(allowed, ends[moved], own[moved])
-        return Shifted(run, ends, self._interpolate(stretch, ends, z))
+        after = self._at_or_after(stretch, ends)
+        exact = self.ends[after] == ends
+        before = np.where(exact, after, after - 1)
+        span = np.where(exact, 1, self.ends[after] - self.ends[before])
+        share = np.where(exact, 1.0, (ends - self.ends[before]) / span)
+        return Shifted(run, ends, before, after, share)
 
     def _at_or_after(self, stretch: Int64, ends: Int64) -> Int64:
         """Return the first window of each stretch that ends at a row or after it."""
         every = self._stretch * FAR + self.ends
         return np.searchsorted(every, stretch * FAR + ends)
-
-    def _interpolate(self, stretch: Int64, ends: Int64, z: Float64) -> Float64:
-        """Return the row of z at each end, or between two of them."""
-        j = self._at_or_after(stretch, ends)
-        exact = self.ends[j] == ends
-        before = np.where(exact, j, j - 1)
-        span = np.where(exact, 1, self.ends[j] - self.ends[before])
-        share = ((ends - self.ends[before]) / span)[:, None]
-        between = (1 - share) * z[before] + share * z[j]
-        return np.asarray(np.where(exact[:, None], z[j], between))
 
     def _allowed(self, run: Int64, ends: Int64) -> Bool:
         """Return whether little enough of each window is masked."""

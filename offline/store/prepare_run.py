@@ -29,6 +29,7 @@ from offline.eeg.kept_eeg import keep, kept
 from offline.eeg.recordings import Recording
 from offline.store.dataset import RunManifest
 from offline.store.prepare_config import PrepareConfig
+from offline.store.task import held_conditions
 from rtfeedback.chain import ChainSpec
 from rtfeedback.errors import RtfeedbackError
 from rtfeedback.signals import Bool, Float32, Float64, StreamInfo
@@ -220,13 +221,14 @@ def _write_run(
     events_path = events_file(run)
     events = read_events(events_path) if events_path else []
     frame_times = np.arange(n_volumes, dtype=np.float64) * tr
-    slice_ref = job.config.slice_ref
+    names, slice_ref = conditions(events), job.config.slice_ref
     _write(
         folder,
         {
             "onsets": alignment.onsets,
             "targets": targets.courses,
             "design": design_regressors(events, frame_times, tr, slice_ref=slice_ref),
+            "task": held_conditions(events, names, frame_times + slice_ref * tr),
             **targets.arrays,
             **_known_truth(job),
         },
@@ -241,7 +243,7 @@ def _write_run(
         tr=tr,
         marked_tr=alignment.tr,
         n_volumes=n_volumes,
-        conditions=conditions(events),
+        conditions=names,
         eeg_file=str(run.eeg.resolve()),
         eeg_sha256=_sha256(run.eeg),
         bold_sha256=_sha256(run.measured),

@@ -52,6 +52,10 @@ class Augment:
         Whether features are log10 of power, so that a factor is a sum.
     seed : int
         Same seed and device, same changes.
+
+    Attributes
+    ----------
+    random : torch.Generator
     """
 
     def __init__(
@@ -59,7 +63,7 @@ class Augment:
     ) -> None:
         self._config, self._sd, self._n_bands = config, sd, n_bands
         self._log_power = log_power
-        self._random = torch.Generator(sd.device).manual_seed(seed)
+        self.random = torch.Generator(sd.device).manual_seed(seed)
 
     def __call__(self, x: Tensor) -> Tensor:
         """Change windows, shape (n, n_features, n_times), in place; return them."""
@@ -85,9 +89,9 @@ class Augment:
     def _lost(self, n: int, n_channels: int) -> Tensor:
         """Return which channels of each window are lost, never all of them."""
         shape = (n, n_channels, 1)
-        drawn = torch.rand(shape, generator=self._random, device=self._sd.device)
+        drawn = torch.rand(shape, generator=self.random, device=self._sd.device)
         lost = drawn < self._config.channel_dropout
         return lost & (drawn < drawn.amax(dim=1, keepdim=True))
 
     def _normal(self, x: Tensor, *shape: int) -> Tensor:
-        return torch.randn(shape, generator=self._random, device=x.device)
+        return torch.randn(shape, generator=self.random, device=x.device)

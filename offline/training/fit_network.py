@@ -5,56 +5,38 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Literal
 
 import numpy as np
 import torch
-from pydantic import Field
 from torch import Tensor
 
-from offline.evaluation.metrics import pearson
-from offline.progress import epochs_bar
-from offline.store.batches import Windows, batches, windows_of
+from offline.store.batches import batches, windows_of
 from offline.store.examples import Examples, Shifted
-from offline.training.augment import Augment, AugmentConfig
-from rtfeedback.config import Config
+from offline.training.augment import Augment
+from offline.training.fit_classes import fit_classes
+from offline.training.fit_config import FitConfig
+from offline.training.learning_rate import learning_rate
+from offline.training.losses import LOSSES
+from offline.training.outcomes import Outcomes, RegionOutcomes
+from offline.training.training_log import TrainingLog
+from offline.training.training_state import TrainingState
 from rtfeedback.errors import ConfigError
-from rtfeedback.models import Network
-from rtfeedback.signals import Float32, Float64, Int64
-
-LARGEST_GRADIENT = 1.0  # norm to which gradients are clipped
+from rtfeedback.models import EEGNet, Network
+from rtfeedback.signals import Float32, Int64
 
 
-class FitConfig(Config):
-    """How a network is fitted; closed-form models have no use for it."""
+@dataclass(frozen=True, slots=True)
+class Supervised:
+    """Windows, and what each is to be answered by."""
 
-    epochs: Annotated[int, Field(gt=0)] = 24
-    """At most so many passes over the training windows."""
-    patience: Annotated[int, Field(gt=0)] = 8
-    """Stop after so many epochs without a lower validation loss."""
-    batch: Annotated[int, Field(gt=1)] = 32
-    """Windows per step."""
-    learning_rate: Annotated[float, Field(gt=0)] = 2e-3
-    """Peak of AdamW's rate; it rises over the first tenth, then falls as a cosine."""
-    weight_decay: Annotated[float, Field(ge=0)] = 1e-2
-    """Weight decay of AdamW."""
-    jitter: Annotated[float, Field(ge=0)] = 1.0
-    """Seconds by which a training window may end earlier or later, its target then
-    interpolated between volumes. 0: none."""
-    flip: bool = True
-    """Turn the sign of half of the training windows: power has no polarity. Windows of
-    band-power tokens, which have a sign, are never turned."""
-    augment: AugmentConfig = AugmentConfig()
-    """What else is done to training windows at random."""
-    device: Literal["cpu", "cuda"] = "cpu"
-    """Where the network is trained; the checkpoint runs on either."""
-    memory: Annotated[float, Field(ge=0)] = 1.0
-    """GiB of features, of a part of the split, that are kept in memory on a CPU: more is
-    read from the store's files as it is needed. A GPU gives half of what is free on it."""
+    examples: Examples
+    outcomes: Outcomes
 
 
 @dataclass
-class _Best:
+class Best:
+    """The epoch that is kept."""
+
     loss: float
     epoch: int
     r: float
@@ -64,85 +46,227 @@ class _Best:
 def fit_network(
     model: Network,
     config: FitConfig,
-    train: Examples,
-    validation: Examples | None,
+    train: Supervised,
+    validation: Supervised | None,
     *,
-    z: Float64,
-    z_validation: Float64 | None,
     seed: int,
     waveforms: bool = True,
     n_bands: int = 1,
+    log: TrainingLog | None = None,
+    state: TrainingState | None = None,
 ) -> dict[str, float | int | str]:
-    """Train a network on mean squared error; return what it reached.
+    """Train a network; return what it reached.
 
     The weights kept are those of the epoch with the lowest validation loss, or of the
-    last epoch where there is no validation part.
+    last epoch where there is no validation part. A training that was killed goes on after
+    its last whole epoch, to the same weights as one that was not.
 
     Parameters
     ----------
     model : Network
     config : FitConfig
-    train, validation : Examples
-    z, z_validation : float64, shape (n, n_targets)
+    train, validation : Supervised
     seed : int
         Of the order of the windows, of what is done to them, and of dropout.
     waveforms : bool
         Whether windows are of samples, whose sign may be turned, and not of log power.
     n_bands : int
         Features that each channel has.
+    log : TrainingLog, optional
+        Who is told of each epoch.
+    state : TrainingState, optional
+        Where each epoch's end is kept.
 
     Raises
     ------
     ConfigError
-        If the training diverges, or there is no such device.
+        If the training diverges, there is no such device, or the model does not go with
+        the loss.
     """
-    config = config.model_copy(update={"flip": config.flip and waveforms})
-    device = _device(config)
-    torch.manual_seed(seed)
-    rng = np.random.default_rng(seed)
-    model.scaler.fit(*train.statistics())
-    model.to(device)
-    augment = None
-    if config.augment.does_anything:
-        sd, log_power = model.scaler.sd, not waveforms
-        augment = Augment(config.augment, sd, n_bands=n_bands, log_power=log_power, seed=seed)
-    optimiser = torch.optim.AdamW(
-        model.parameters(), config.learning_rate, weight_decay=config.weight_decay
+    fitting = Fitting(
+        model, config, train, validation, seed=seed, waveforms=waveforms, n_bands=n_bands
     )
-    # At least 11: torch divides by zero where the rising tenth is a single step.
-    n_steps = max(11, config.epochs * max(1, len(train) // config.batch))
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, config.learning_rate, total_steps=n_steps, pct_start=0.1
-    )
-    windows = windows_of(train, device, config.memory)
-    held = windows_of(validation, device, config.memory) if validation else None
-    best = _Best(np.inf, 0, 0.0, copy.deepcopy(model.state_dict()))
-    with epochs_bar(config.epochs) as show:
-        for epoch in range(1, config.epochs + 1):
-            steps = _steps(train, z, rng, config)
-            made = _on_device(batches(windows, steps, device), augment)
-            loss = _one_epoch(model, optimiser, schedule, made)
-            reached, r = loss, float("nan")
-            if validation is not None and held is not None and z_validation is not None:
-                reached, r = _validate(model, held, validation, z_validation)
-            show(epoch, loss, reached, r)
-            if validation is None or reached < best.loss:
-                best = _Best(reached, epoch, r, copy.deepcopy(model.state_dict()))
-            elif epoch - best.epoch >= config.patience:
-                break
-    model.load_state_dict(best.weights)
+    if state is not None:
+        state.restore(fitting)
+    while not fitting.over:
+        loss, reached, r, rate = fitting.one_epoch()
+        if log is not None:
+            log.epoch(fitting.epoch, loss, reached, r, rate)
+        if state is not None:
+            state.keep(fitting)
+    model.load_state_dict(fitting.best.weights)
     model.cpu()
-    notes: dict[str, float | int | str] = {"epochs": best.epoch, "loss": best.loss}
+    notes: dict[str, float | int | str] = {
+        "epochs": fitting.best.epoch,
+        "loss": fitting.best.loss,
+    }
     if validation is not None:
-        notes["validation_r"] = best.r
+        notes["validation_r"] = fitting.best.r
     return notes
+
+
+class Fitting:
+    """A network on its way, epoch by epoch.
+
+    Attributes
+    ----------
+    epoch, step : int
+        How many are done.
+    best : Best
+    rng : numpy.random.Generator
+        Of the order of the windows, and of how they are moved and turned.
+    augment : Augment or None
+    optimiser : torch.optim.Optimizer
+    """
+
+    def __init__(
+        self,
+        model: Network,
+        config: FitConfig,
+        train: Supervised,
+        validation: Supervised | None,
+        *,
+        seed: int,
+        waveforms: bool,
+        n_bands: int,
+    ) -> None:
+        _check_loss(model, config)
+        self.model, self.config = model, config
+        self._flip = config.flip and waveforms
+        self._train, self._validation = train, validation
+        self._measure = LOSSES[config.loss]
+        self._device = _device(config)
+        torch.manual_seed(seed)
+        self.rng = np.random.default_rng(seed)
+        model.scaler.fit(*train.examples.statistics())
+        if isinstance(model, EEGNet) and isinstance(train.outcomes, RegionOutcomes):
+            fit_classes(model, train.outcomes.z)
+        model.to(self._device)
+        self.augment: Augment | None = None
+        if config.augment.does_anything:
+            sd = model.scaler.sd
+            self.augment = Augment(
+                config.augment, sd, n_bands=n_bands, log_power=not waveforms, seed=seed
+            )
+        kind = torch.optim.AdamW if config.optimiser == "adamw" else torch.optim.Adam
+        self.optimiser: torch.optim.Optimizer = kind(
+            model.parameters(),
+            config.learning_rate,
+            weight_decay=config.weight_decay,
+            fused=True,
+        )
+        self._steps_each = max(1, len(train.examples) // config.batch)
+        self._windows = windows_of(train.examples, self._device, config.memory)
+        self._held = (
+            windows_of(validation.examples, self._device, config.memory) if validation else None
+        )
+        if config.compile:
+            model.compile()
+        self.epoch = self.step = 0
+        self.best = Best(np.inf, 0, 0.0, copy.deepcopy(model.state_dict()))
+
+    @property
+    def over(self) -> bool:
+        """Whether all epochs are done, or too many without getting better."""
+        waited = self.epoch - self.best.epoch
+        patient = self._validation is None or not self.epoch or waited < self.config.patience
+        return self.epoch >= self.config.epochs or not patient
+
+    def one_epoch(self) -> tuple[float, float, float, float]:
+        """Return the loss, the validation's loss and r, and the last learning rate."""
+        loss, rate = self._descend()
+        self.epoch += 1
+        self.model.after_epoch()
+        reached, r = loss, float("nan")
+        if self._validation is not None:
+            reached, r = self._validate()
+        if self._validation is None or reached < self.best.loss:
+            weights = copy.deepcopy(self.model.state_dict())
+            self.best = Best(reached, self.epoch, r, weights)
+        return loss, reached, r, rate
+
+    def _descend(self) -> tuple[float, float]:
+        self.model.train()
+        losses, rate = [], 0.0
+        for x, y in self._made():
+            rate = learning_rate(
+                self.step,
+                self.config.epochs * self._steps_each,
+                largest=self.config.learning_rate,
+                warm_up=self.config.warm_up,
+            )
+            for group in self.optimiser.param_groups:
+                group["lr"] = rate
+            with self._precision():
+                loss = self.model.loss(x, y, self._measure)
+            self.optimiser.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
+            self.optimiser.step()
+            self.model.constrain()
+            self.step += 1
+            losses.append(loss.detach())  # to ask for its value would make a GPU wait
+        return _finite(float(np.mean(torch.stack(losses).tolist()))), rate
+
+    def _made(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the windows of each step as they are trained on, and their outcomes."""
+        for x, step in batches(self._windows, self._steps(), self._device):
+            if step.sign is not None:
+                x *= torch.from_numpy(step.sign).to(x.device, non_blocking=True)
+            if self.augment is not None:
+                self.augment(x)
+            yield x, torch.from_numpy(step.y).to(x.device, non_blocking=True)
+
+    def _steps(self) -> Iterator[_Step]:
+        """Yield the training windows once, in random order, moved and turned at random.
+
+        Without that, a network learns the waveforms of a few hundred windows by heart.
+        """
+        examples, batch = self._train.examples, self.config.batch
+        order = self.rng.permutation(len(examples))
+        reach = round(self.config.jitter * examples.rate)
+        for first in range(0, self._steps_each * batch, batch):
+            which = order[first : first + batch]
+            shift = self.rng.integers(-reach, reach + 1, size=len(which))
+            sign = None
+            if self._flip:
+                signs = np.array([-1, 1], dtype=np.float32)
+                sign = self.rng.choice(signs, size=(len(which), 1, 1))
+            shifted = examples.shift(which, shift)
+            yield _Step(shifted, self._train.outcomes.at(shifted), sign)
+
+    @torch.inference_mode()
+    def _validate(self) -> tuple[float, float]:
+        """Return loss and mean r over the validation part."""
+        assert self._validation is not None
+        assert self._held is not None
+        self.model.eval()
+        examples, outcomes = self._validation.examples, self._validation.outcomes
+        parts = np.array_split(np.arange(len(examples)), max(1, len(examples) // 32))
+        steps = (examples.shift(part, np.zeros_like(part)) for part in parts)
+        found, measured = [], []
+        for x, shifted in batches(self._held, steps, self._device):
+            with self._precision():
+                found.append(self.model.outcome(x).float().cpu())
+            measured.append(torch.from_numpy(outcomes.at(shifted)))
+        outcome, y = torch.cat(found), torch.cat(measured)
+        model = self.model.cpu() if self._device.type != "cpu" else self.model
+        loss = _finite(float(model.loss_of(outcome, y, self._measure)))
+        r = mean_r(model.z_of(outcome).numpy(), y.numpy())
+        self.model.to(self._device)
+        return loss, r
+
+    def _precision(self) -> torch.autocast:
+        enabled = self.config.precision == "bfloat16"
+        return torch.autocast(self._device.type, torch.bfloat16, enabled=enabled)
 
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """The windows of a training step, their targets, and the sign that each is given."""
+    """The windows of a training step, what was measured, and the sign that each is given."""
 
     shifted: Shifted
+    y: Float32
     sign: Float32 | None
 
     @property
@@ -154,70 +278,26 @@ class _Step:
         return self.shifted.ends
 
 
-def _steps(
-    train: Examples, z: Float64, rng: np.random.Generator, config: FitConfig
-) -> Iterator[_Step]:
-    """Yield the training windows once, in random order, moved and turned at random.
-
-    Without that, a network learns the waveforms of a few hundred windows by heart.
-    """
-    order = rng.permutation(len(train))
-    reach = round(config.jitter * train.rate)
-    for first in range(0, max(1, len(order) // config.batch) * config.batch, config.batch):
-        which = order[first : first + config.batch]
-        shift = rng.integers(-reach, reach + 1, size=len(which))
-        sign = None
-        if config.flip:
-            sign = rng.choice(np.array([-1, 1], dtype=np.float32), size=(len(which), 1, 1))
-        yield _Step(train.shift(which, shift, z), sign)
+def mean_r(predicted: Float32, measured: Float32) -> float:
+    """Return the mean over outputs of their correlation, where measured is known."""
+    known = np.isfinite(measured)
+    n = np.maximum(known.sum(axis=0), 1)
+    x, y = (np.where(known, each, 0.0) for each in (predicted, measured))
+    x, y = (np.where(known, each - each.sum(axis=0) / n, 0.0) for each in (x, y))
+    spread = np.sqrt((x**2).sum(axis=0) * (y**2).sum(axis=0))
+    return float(np.mean((x * y).sum(axis=0) / np.where(spread > 0, spread, 1.0)))
 
 
-def _on_device(
-    made: Iterator[tuple[Tensor, _Step]], augment: Augment | None
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield the windows of each step as they are trained on, and their targets."""
-    for x, step in made:
-        if step.sign is not None:
-            x *= torch.from_numpy(step.sign).to(x.device, non_blocking=True)
-        if augment is not None:
-            augment(x)
-        yield x, torch.from_numpy(step.shifted.y).float().to(x.device, non_blocking=True)
-
-
-def _one_epoch(
-    model: Network,
-    optimiser: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LRScheduler,
-    made: Iterator[tuple[Tensor, Tensor]],
-) -> float:
-    model.train()
-    losses = []
-    for x, y in made:
-        loss = model.loss(x, y, torch.nn.functional.mse_loss)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(model.parameters(), LARGEST_GRADIENT)
-        optimiser.step()
-        schedule.step()
-        model.constrain()
-        losses.append(loss.detach())  # to ask for its value would make a GPU wait
-    return _finite(float(np.mean(torch.stack(losses).tolist())))
-
-
-@torch.inference_mode()
-def _validate(
-    model: Network, windows: Windows, validation: Examples, z: Float64
-) -> tuple[float, float]:
-    model.eval()
-    device = next(model.parameters()).device
-    parts = np.array_split(np.arange(len(validation)), max(1, len(validation) // 32))
-    steps = (validation.shift(part, np.zeros_like(part), z) for part in parts)
-    predicted = np.concatenate(
-        [model(x).cpu().numpy() for x, _ in batches(windows, steps, device)]
-    ).astype(np.float64)
-    loss = _finite(float(np.mean((predicted - z) ** 2)))
-    r = np.mean([pearson(z[:, i], predicted[:, i]) for i in range(z.shape[1])])
-    return loss, float(r)
+def _check_loss(model: Network, config: FitConfig) -> None:
+    if model.gaussian is (config.loss == "nll"):
+        return
+    raise ConfigError(
+        f"The loss '{config.loss}' does not go with the model",
+        found="The model predicts a variance as well"
+        if model.gaussian
+        else "The model predicts no variance",
+        do="Set fit.loss = 'nll' and the model's variance = true together, or neither",
+    )
 
 
 def _device(config: FitConfig) -> torch.device:

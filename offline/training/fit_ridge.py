@@ -1,16 +1,16 @@
-"""Fit the ridge model in closed form, its penalty chosen inside the training part."""
+"""Fit the linear model, its penalty chosen inside the training part."""
 
 from __future__ import annotations
 
 import numpy as np
-import torch
 from scipy import linalg
 
-from offline.splits.blocks import BESIDE
 from offline.store.examples import Examples
-from rtfeedback.errors import DatasetError
+from offline.training.fit_group_lasso import fit_group_lasso
+from offline.training.inner_folds import inner_folds
+from offline.training.rows import Rows
 from rtfeedback.models.ridge import Ridge, RidgeConfig
-from rtfeedback.signals import Bool, Float64
+from rtfeedback.signals import Float64
 
 
 def fit_ridge(
@@ -18,9 +18,9 @@ def fit_ridge(
 ) -> dict[str, float | int | str]:
     """Set a model's scaler and weights; return what was chosen.
 
-    The solution is taken in the dual, whose size is the number of windows. The penalty
-    is the one with the least squared error over held-out runs of the training part, or
-    over blocks where that is one run; windows that overlap a held-out block are left out.
+    Ridge's solution is taken in the dual, whose size is the number of windows. The penalty,
+    of either kind, is the one with the least squared error over held-out runs of the
+    training part, or over blocks where that is one run (`inner_folds`).
 
     Parameters
     ----------
@@ -32,19 +32,17 @@ def fit_ridge(
     Raises
     ------
     DatasetError
-        If what is left of a lone run beside a held-out block is nothing.
+        If what is left of a lone run beside a held-out block is nothing, or windows are
+        more than group lasso can hold.
     """
-    mean, sd = train.statistics()
-    model.scaler.fit(mean, sd)
-    windows = train.gather(np.arange(len(train)))
-    left_out = model.scaler.left_out(torch.from_numpy(windows)).numpy()
-    x: Float64 = np.where(left_out, 0.0, (windows - mean[:, None]) / sd[:, None])
-    x = x.reshape(len(train), -1)
-    kernel = x @ x.T
+    rows = Rows(model, config, train)
+    if config.penalty == "group-lasso":
+        return fit_group_lasso(model, config, train, z, rows)
+    kernel = rows.kernel()
     errors = [_held_out_error(kernel, z, train, penalty) for penalty in config.penalties]
     penalty = config.penalties[int(np.argmin(errors))]
     bias = z.mean(axis=0)
-    model.set(_solve(kernel, z - bias, penalty).T @ x, bias)
+    model.set(rows.of_lags(rows.weighted(_solve(kernel, z - bias, penalty))), bias)
     return {"penalty": penalty, "held_out_mse": float(min(errors))}
 
 
@@ -54,30 +52,10 @@ def _solve(kernel: Float64, y: Float64, penalty: float) -> Float64:
 
 
 def _held_out_error(kernel: Float64, z: Float64, train: Examples, penalty: float) -> float:
-    folds, squared = train.folds(), 0.0
-    for fold in np.unique(folds):
-        held = folds == fold
-        kept = ~held & ~_beside(held, train)
-        if not kept.any():
-            raise DatasetError(
-                "There is too little to train on to choose ridge's penalty by",
-                found=f"{len(train)} windows of one run, all within {_gap(train):g} s of a"
-                " block that is held out",
-                do="Train on two runs or more, or on a longer one",
-            )
+    squared = 0.0
+    for held, kept in inner_folds(train):
         bias = z[kept].mean(axis=0)
         dual = _solve(kernel[np.ix_(kept, kept)], z[kept] - bias, penalty)
         predicted = kernel[np.ix_(held, kept)] @ dual + bias
         squared += float(np.sum((z[held] - predicted) ** 2))
     return squared / z.size
-
-
-def _beside(held: Bool, train: Examples) -> Bool:
-    """Tell which windows of the held-out block's own run are too near to it."""
-    times, gap = train.times[held], _gap(train)
-    near = (train.times > times.min() - gap) & (train.times < times.max() + gap)
-    return np.asarray(near & np.isin(train.run, train.run[held]))
-
-
-def _gap(train: Examples) -> float:
-    return train.n_times / train.rate + BESIDE

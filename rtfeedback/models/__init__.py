@@ -14,30 +14,65 @@ from torch import nn
 
 from rtfeedback.errors import ConfigError
 from rtfeedback.models.architecture import Architecture, Shape
+from rtfeedback.models.calhas import Calhas, CalhasConfig
+from rtfeedback.models.channel_transformer import ChannelTransformer, ChannelTransformerConfig
+from rtfeedback.models.cnn import CNN, CNNConfig
 from rtfeedback.models.eegnet import EEGNet, EEGNetConfig
+from rtfeedback.models.fc import FC, FCConfig
 from rtfeedback.models.mean_power import MeanPower, MeanPowerConfig
 from rtfeedback.models.network import Network
+from rtfeedback.models.patch_transformer import PatchTransformer, PatchTransformerConfig
 from rtfeedback.models.ridge import Ridge, RidgeConfig
+from rtfeedback.models.siamese_fc import SiameseFC, SiameseFCConfig
 from rtfeedback.models.tcn import TCN, TCNConfig
+from rtfeedback.models.volume import VolumeNetwork
+from rtfeedback.models.volume_lowrank import VolumeLowRank, VolumeLowRankConfig
 
 __all__ = [
+    "CNN",
+    "FC",
     "TCN",
     "AnyModelConfig",
     "Architecture",
+    "CNNConfig",
+    "Calhas",
+    "CalhasConfig",
+    "ChannelTransformer",
+    "ChannelTransformerConfig",
     "EEGNet",
     "EEGNetConfig",
+    "FCConfig",
     "MeanPower",
     "MeanPowerConfig",
     "ModelConfig",
     "Network",
+    "PatchTransformer",
+    "PatchTransformerConfig",
     "Ridge",
     "RidgeConfig",
     "Shape",
+    "SiameseFC",
+    "SiameseFCConfig",
     "TCNConfig",
+    "VolumeLowRank",
+    "VolumeLowRankConfig",
+    "VolumeNetwork",
     "build_model",
 ]
 
-AnyModelConfig = RidgeConfig | EEGNetConfig | TCNConfig | MeanPowerConfig
+AnyModelConfig = (
+    RidgeConfig
+    | EEGNetConfig
+    | TCNConfig
+    | PatchTransformerConfig
+    | VolumeLowRankConfig
+    | FCConfig
+    | SiameseFCConfig
+    | CNNConfig
+    | CalhasConfig
+    | ChannelTransformerConfig
+    | MeanPowerConfig
+)
 ModelConfig = Annotated[AnyModelConfig, Field(discriminator="name")]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 from torch import nn
@@ -56,6 +56,19 @@ class Architecture(Config):
     def shortest(self, rate: float) -> int:
         """Return how many samples a window has to have, at a rate in hertz."""
         return 1
+
+    of_volumes: ClassVar[bool] = False
+    """Whether it predicts whole volumes, whose regions its targets are."""
+
+    @property
+    def bound_to_tr(self) -> float | None:
+        """The TR in seconds that it is for alone; None where any will do."""
+        return None
+
+    @property
+    def of_task(self) -> bool:
+        """Whether targets are the task's conditions, and not regions."""
+        return False
 
     def build(self, shape: Shape) -> nn.Module:
         """Return the model with untrained weights.

@@ -96,6 +96,10 @@ class VolumeNetwork(Network):
         """Predict the regions' z, shape (n, n_targets), from windows."""
         return self.of_volume(self.volume(x))
 
+    def outcome(self, x: Tensor) -> Tensor:
+        """Return voxels' z: a training is judged by the volume, not by its regions."""
+        return self.volume(x)
+
     def of_volume(self, z: Tensor) -> Tensor:
         """Return the regions' z, shape (n, n_targets), of voxels' z (n, n_voxels)."""
         return torch.nn.functional.linear(z, self.regions, self.offset)

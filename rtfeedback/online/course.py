@@ -6,6 +6,7 @@ It has no socket, no stream and no clock of its own.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from math import isfinite
 from typing import Any, Protocol
 
@@ -13,7 +14,7 @@ from rtfeedback.chain import Chain
 from rtfeedback.online.feedback import Clock, FeedbackMaker
 from rtfeedback.online.line import Line
 from rtfeedback.online.plausibility import Plausibility
-from rtfeedback.online.settings import RunConfig, RunOptions
+from rtfeedback.online.settings import RunConfig, RunOptions, other_tr
 from rtfeedback.online.trclock import TRClock
 from rtfeedback.online.volumes import CountedVolumes
 from rtfeedback.predictor import Predictor
@@ -81,6 +82,7 @@ class Course:
         )
         self._last: Window | None = None
         self._doubted: str | None = None
+        self._other_tr = other_tr(spec, self.tr)
 
     @property
     def period(self) -> float:
@@ -135,6 +137,8 @@ class Course:
         for window in self.line.push(chunk):
             yield window
             self._tell_happenings()
+            if self._other_tr and window.reason == "ok":
+                window = replace(window, valid=False, reason="refused")
             self._last = window
             self._tell.feedback(self.make.of_window(window, self.predictor))
         self._tell_happenings()
@@ -150,8 +154,16 @@ class Course:
         self._tell_doubt()
         for happening in self.line.happenings():
             self._tell.event(happening.kind, **happening.facts)
-            if happening.kind == "tr" and not self.options.hop:
-                self.make.period = self.line.volumes.tr
+            if happening.kind == "tr":
+                self._check_tr(self.line.volumes.tr)
+                if not self.options.hop:
+                    self.make.period = self.line.volumes.tr
+
+    def _check_tr(self, tr: float) -> None:
+        """Refuse a scanner whose TR is not the one that the model is bound to."""
+        was, self._other_tr = self._other_tr, other_tr(self.predictor.spec, tr)
+        if self._other_tr and not was:
+            self._tell.event("refused", stream="markers", reason=self._other_tr)
 
     def _tell_gap(self, line: Line) -> None:
         """Say that a segment began, before anything that comes from it."""

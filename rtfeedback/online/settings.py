@@ -54,6 +54,9 @@ class RunConfig(Config):
     stream: StreamConfig = StreamConfig()
 
 
+SAME_TR = 1e-3  # share by which two TRs may differ and be the same
+
+
 @dataclass(frozen=True, slots=True)
 class RunOptions:
     """What the command line says of a run.
@@ -93,8 +96,15 @@ def run_flags(spec: CheckpointSpec, config: RunConfig, options: RunOptions) -> t
     Raises
     ------
     CheckpointError
-        If the run is in another environment than the training's and that is not accepted.
+        If the run is in another environment than the training's and that is not accepted,
+        or has another TR than the one that the model is bound to.
     """
+    if reason := other_tr(spec, options.tr or spec.tr):
+        raise CheckpointError(
+            "The run's TR is another than the model's",
+            found=reason,
+            do="Set the scanner, or --tr, to the model's TR, or train for this one",
+        )
     here, flags = config.session.environment, []
     if here is None:
         flags.append("environment_assumed")
@@ -110,3 +120,11 @@ def run_flags(spec: CheckpointSpec, config: RunConfig, options: RunOptions) -> t
     if spec.training.semi_synthetic:
         flags.append("semi_synthetic")
     return tuple(flags)
+
+
+def other_tr(spec: CheckpointSpec, tr: float) -> str:
+    """Return why a model that is bound to a TR does not go with this one; empty if it does."""
+    bound = spec.model.bound_to_tr
+    if bound is None or abs(tr / bound - 1) <= SAME_TR:
+        return ""
+    return f"'{spec.model.name}' is bound to a TR of {bound:g} s, and this run has {tr:g} s"

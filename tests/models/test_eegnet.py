@@ -8,10 +8,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 from pydantic import ValidationError
+from scipy import signal
 
 from rtfeedback.errors import ConfigError
 from rtfeedback.models import EEGNet, EEGNetConfig, Shape, build_model
 from rtfeedback.models.eegnet import POOLED
+from rtfeedback.models.layers.classes import Conditions, Levels
+
+HEADS = ["value", "levels", "conditions"]
 
 
 def eegnet(
@@ -20,7 +24,7 @@ def eegnet(
     n_times: int = 96,
     n_targets: int = 2,
     seed: int = 0,
-    **config: float,
+    **config: object,
 ) -> EEGNet:
     torch.manual_seed(seed)
     model = build_model(
@@ -47,6 +51,21 @@ def test_its_docstring_counts_its_parameters(n_targets: int) -> None:
     assert stated is not None
     body, each = (int(number.replace(" ", "")) for number in stated.groups())
     assert n_parameters(model) == body + each * n_targets
+
+
+@pytest.mark.parametrize(
+    ("head", "n_outputs"), [("value", 2), ("levels", 10), ("conditions", 3)]
+)
+def test_its_docstring_counts_its_parameters_at_the_sources_shape(
+    head: str, n_outputs: int
+) -> None:
+    model = eegnet(n_features=31, n_times=250, kernel=0.512, head=head, levels=5)
+    stated = re.search(r"([\d ]+) \+ ([\d ]+) per output\s+parameters", EEGNet.__doc__ or "")
+    assert stated is not None
+    body, each = (int(number.replace(" ", "")) for number in stated.groups())
+    assert n_parameters(model) == body + each * n_outputs
+    # The source's 1 713 for one value have the batch norm of 8 maps that is left out here.
+    assert body + each == 1713 - 2 * 8
 
 
 @pytest.mark.parametrize("n_times", [32, 33, 63, 64, 96, 1875])
@@ -132,8 +151,150 @@ def test_dropout_is_off_when_it_predicts() -> None:
 
 
 @pytest.mark.parametrize(
-    "values", [{"f1": 0}, {"kernel": 0.0}, {"dropout": 1.0}, {"length": 0}]
+    "values",
+    [
+        {"f1": 0},
+        {"kernel": 0.0},
+        {"dropout": 1.0},
+        {"length": 0},
+        {"head": "level"},
+        {"levels": 1},
+        {"levels": 11},
+        {"cut": "median"},
+        {"head_max_norm": -1.0},
+        {"lowpass": -1.0},
+    ],
 )
-def test_a_senseless_setting_is_refused(values: dict[str, float]) -> None:
+def test_a_senseless_setting_is_refused(values: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         EEGNetConfig.model_validate(values)
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_a_batch_is_its_windows_one_by_one(head: str) -> None:
+    model, x = eegnet(head=head).eval(), windows()
+    one_by_one = torch.cat([model(x[i : i + 1]) for i in range(len(x))])
+    assert torch.allclose(model(x), one_by_one, rtol=0, atol=1e-5)
+    assert torch.equal(one_by_one[:1], model(x[:1]))
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_a_channel_that_is_masked_throughout_makes_no_nan(head: str) -> None:
+    x = windows()
+    x[:, 2] = torch.nan
+    given = x.clone()
+    assert torch.isfinite(eegnet(head=head).eval()(x)).all()
+    assert torch.equal(x.isnan(), given.isnan())
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_a_gradient_reaches_every_parameter(head: str) -> None:
+    model = eegnet(head=head).train()
+    model.loss(windows(), torch.tensor([[0.0, 1], [1, 0], [0, 0]]), F.mse_loss).backward()  # type: ignore[no-untyped-call]
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.abs().max() > 0, name
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_it_learns_a_few_windows_by_heart(head: str) -> None:
+    x, y = windows(16), torch.zeros(16, 2)
+    y[::3, 0] = y[1::3, 1] = 1.0
+    model = eegnet(head=head, dropout=0.0, max_norm=4.0).train()
+    if isinstance(model.classes, Levels):
+        model.classes.set(np.array([[0.3, 0.6]] * 2), np.array([[0.0, 0.5, 1.0]] * 2))
+    optimiser = torch.optim.Adam(model.parameters(), 1e-2)
+    losses = []
+    for _ in range(60):
+        loss = model.loss(x, y, F.mse_loss)
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        model.constrain()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0] / 10
+
+
+def test_the_recipes_loss_is_of_values_and_classes_have_their_own() -> None:
+    def measure(z: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return (z - y).abs().sum()
+
+    x, y = windows(), torch.zeros(3, 2)
+    model = eegnet().eval()
+    assert torch.equal(model.loss(x, y, measure), model(x).abs().sum())
+    classes = eegnet(head="conditions").eval()
+    expected = -classes.probabilities(x)[:, 0].log().mean()  # all are rest
+    assert torch.allclose(classes.loss(x, y, measure), expected)
+
+
+def test_a_head_of_classes_is_a_z_for_each_target() -> None:
+    for head, n_outputs, found in (("levels", 6, Levels), ("conditions", 3, Conditions)):
+        model = eegnet(head=head).eval()
+        assert isinstance(model.classes, found)
+        assert model.outcome(windows()).shape == (3, n_outputs)
+        assert model(windows()).shape == (3, 2)
+        assert torch.equal(model(windows()), model.classes(model.outcome(windows())))
+        buffers = {f"classes.{name}" for name, _ in model.classes.named_buffers()}
+        assert buffers <= model.state_dict().keys()
+
+
+def test_only_a_head_of_conditions_is_of_the_task() -> None:
+    assert [eegnet(head=head).config.of_task for head in HEADS] == [False, False, True]
+
+
+def test_no_output_has_larger_weights_than_its_largest_norm() -> None:
+    model = eegnet(head_max_norm=0.15)
+    with torch.no_grad():
+        model.head.weight[0] *= 100.0
+        model.head.weight[1] *= 1e-3
+    small = model.head.weight[1].clone()
+    model.constrain()
+    assert model.head.weight[0].norm().item() == pytest.approx(0.15, rel=1e-5)
+    assert torch.equal(model.head.weight[1], small)
+    free = eegnet()
+    with torch.no_grad():
+        free.head.weight.mul_(100.0)
+    large = free.head.weight.clone()
+    free.constrain()
+    assert torch.equal(free.head.weight, large)
+
+
+def test_after_an_epoch_temporal_filters_are_what_the_butterworth_filter_leaves() -> None:
+    model, free = eegnet(lowpass=30.0), eegnet()
+    before = model.temporal.weight.detach().clone()
+    model.after_epoch()
+    free.after_epoch()
+    assert torch.equal(free.temporal.weight, before)
+    b, a = signal.butter(10, 30.0, fs=125.0)
+    expected = signal.lfilter(b, a, before.double().numpy())
+    assert np.allclose(model.temporal.weight.detach().numpy(), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(("frequency", "left"), [(5.0, 1.0), (30.0, 0.5), (45.0, 0.0)])
+def test_after_an_epoch_little_is_left_above_the_lowpass(frequency: float, left: float) -> None:
+    model = eegnet(lowpass=30.0, kernel=8.0)
+    times = torch.arange(model.temporal.kernel_size[0]) / 125.0
+    tone = torch.sin(2 * torch.pi * frequency * times)
+    with torch.no_grad():
+        model.temporal.weight[:] = tone
+    model.after_epoch()
+    settled = model.temporal.weight[0, 0, 500:].detach()
+    assert settled.square().mean().item() == pytest.approx(0.5 * left, abs=0.01)
+
+
+def test_its_docstring_says_how_far_an_epoch_moves_a_filter() -> None:
+    stated = re.search(r"by (\d+) ms an epoch\s+at (\d+) Hz", EEGNet.after_epoch.__doc__ or "")
+    assert stated is not None
+    model = eegnet(lowpass=float(stated[2]), kernel=2.0)
+    times = torch.arange(250) / 125.0
+    with torch.no_grad():
+        model.temporal.weight[:] = torch.exp(-(((times - 1.0) / 0.1) ** 2))
+    model.after_epoch()
+    weight = model.temporal.weight[0, 0].detach()
+    centre = float((weight * times).sum() / weight.sum())
+    assert round(1000 * (centre - 1.0)) == int(stated[1])
+
+
+def test_a_lowpass_above_all_there_is_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"above 62\.5 Hz.*At 125 Hz.*Lower model\.lowpass"):
+        eegnet(lowpass=62.5)

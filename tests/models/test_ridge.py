@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 
 from rtfeedback.errors import ConfigError
 from rtfeedback.models import Ridge, RidgeConfig, Shape, build_model
@@ -78,3 +79,34 @@ def test_what_scales_its_input_travels_with_the_weights() -> None:
 def test_a_window_without_a_token_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"0 samples is too short for 'ridge'"):
         ridge(n_times=0)
+
+
+def test_an_hrf_basis_takes_a_window_that_holds_whole_responses() -> None:
+    config = RidgeConfig(basis="hrf", length=20.0)
+    shape = Shape(n_features=4, n_times=47, n_targets=1, rate=4.0)
+    with pytest.raises(ConfigError, match=r"47 samples is too short for 'ridge'\. It takes 48"):
+        build_model(config, shape)
+    build_model(config, Shape(n_features=4, n_times=48, n_targets=1, rate=4.0))
+
+
+def test_its_docstring_counts_the_weights_of_an_hrf_basis() -> None:
+    stated = re.search(r"three responses have ([\d ]+) to choose", Ridge.__doc__ or "")
+    assert stated is not None
+    assert int(stated[1].replace(" ", "")) == 64 * 8 * 3 + 1
+
+
+def test_a_batch_is_its_windows_one_by_one_and_what_is_masked_is_no_nan() -> None:
+    model = ridge()
+    x = torch.randn(5, 4, 6, generator=torch.Generator().manual_seed(0))
+    x[:, 1] = torch.nan
+    one_by_one = torch.cat([model(x[i : i + 1]) for i in range(5)])
+    assert torch.isfinite(one_by_one).all()
+    assert torch.allclose(model(x), one_by_one, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "values", [{"basis": "fir"}, {"penalty": "lasso"}, {"group": "lag"}, {"path": [1.1]}]
+)
+def test_a_senseless_setting_is_refused(values: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        RidgeConfig.model_validate(values)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -11,6 +12,17 @@ from torch import Tensor
 
 from rtfeedback.errors import ConfigError
 from rtfeedback.models import TCN, Shape, TCNConfig, build_model
+from rtfeedback.models.layers.head import LARGEST
+from rtfeedback.models.streaming import Streaming
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """Keep torch to one thread: for such small shapes more only wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def tcn(
@@ -20,7 +32,7 @@ def tcn(
     n_targets: int = 2,
     hold: int = 0,
     seed: int = 0,
-    **config: float,
+    **config: float | bool,
 ) -> TCN:
     torch.manual_seed(seed)
     model = build_model(
@@ -49,14 +61,18 @@ def dilated(model: TCN, x: Tensor) -> Tensor:
 def test_its_docstring_counts_its_parameters() -> None:
     text = " ".join((TCN.__doc__ or "").split())
     stated = re.search(
-        r"With (\d+) channels, (\d+) bands and the defaults: ([\d ]+) \+ (\d+) per ROI", text
+        r"With (\d+) channels, (\d+) bands and the defaults: ([\d ]+) \+ (\d+) per ROI"
+        r" parameters, and (\d+) more with its variance",
+        text,
     )
     assert stated is not None
-    channels, bands, body, each = (int(n.replace(" ", "")) for n in stated.groups())
-    for n_targets in (1, 3):
-        model = tcn(n_features=channels * bands, n_targets=n_targets, width=64)
+    channels, bands, body, each, more = (int(n.replace(" ", "")) for n in stated.groups())
+    for n_targets, variance in ((1, False), (3, False), (3, True)):
+        model = tcn(
+            n_features=channels * bands, n_targets=n_targets, width=64, variance=variance
+        )
         count = sum(parameter.numel() for parameter in model.parameters())
-        assert count == body + each * n_targets
+        assert count == body + (each + variance * more) * n_targets
 
 
 @pytest.mark.parametrize("blocks", [1, 3, 5])
@@ -110,6 +126,64 @@ def test_a_masked_token_is_left_out_with_those_held_before_it() -> None:
     zeroed = x.clone()
     zeroed[0, :, 58:61] = 0.0  # the unfitted scaler's mean
     assert torch.equal(model(x), model(zeroed))
+
+
+@pytest.mark.parametrize("hold", [0, 1, 3])
+@pytest.mark.parametrize("variance", [False, True])
+def test_token_by_token_it_answers_as_to_whole_windows(hold: int, variance: bool) -> None:
+    model, x = tcn(blocks=3, hold=hold, variance=variance), windows(3, n_times=40)
+    assert isinstance(model, Streaming)
+    x[0, 2, 17] = x[1, :, 24] = x[1, 3, 31:33] = x[2, 1, 39] = torch.nan
+    state = model.start(3)
+    for end in range(1, 41):
+        z, state = model.step(x[..., end - 1 : end], state)
+        if end >= model.reach:
+            assert torch.allclose(z, model(x[..., :end]), rtol=0, atol=1e-5)
+
+
+def test_a_step_costs_the_same_however_long_the_window_and_the_past() -> None:
+    short, long = tcn(n_times=63), tcn(n_times=480)
+    assert [each.shape for each in short.start()] == [each.shape for each in long.start()]
+    x, state = windows(1, n_times=1), long.start()
+    for _ in range(3):
+        before = [each.clone() for each in state]
+        _, after = long.step(x, state)
+        assert [each.shape for each in after] == [each.shape for each in before]
+        assert all(torch.equal(a, b) for a, b in zip(state, before, strict=True))
+        state = after
+
+
+def test_with_variance_it_tells_means_and_then_log_variances() -> None:
+    plain, gaussian = tcn(), tcn(variance=True)
+    assert (plain.gaussian, gaussian.gaussian) == (False, True)
+    out = gaussian(windows())
+    assert out.shape == (3, 4)
+    with torch.no_grad():
+        gaussian.head.weight[:2] = plain.head.weight
+        gaussian.head.bias[:2] = plain.head.bias
+        gaussian.head.weight[2:] *= 1e4
+        plain.load_state_dict(
+            {**gaussian.state_dict(), **plain.head.state_dict(prefix="head.")}
+        )
+    out = gaussian(windows())
+    assert torch.allclose(out[:, :2], plain(windows()), atol=1e-6)
+    assert out[:, 2:].abs().max() <= LARGEST
+
+
+def test_a_gaussian_learns_where_it_is_unsure() -> None:
+    model = tcn(n_features=1, n_targets=1, n_times=3, blocks=1, variance=True)
+    x = torch.ones(64, 1, 3) * torch.tensor([-1.0, 1.0]).repeat(32)[:, None, None]
+    y = torch.randn(64, 1) * torch.where(x[:, :, 0] > 0, 2.0, 0.25)
+    optimiser = torch.optim.Adam(model.parameters(), 0.03)
+    for _ in range(100):
+        mean, log_variance = model(x).chunk(2, dim=-1)
+        loss = F.gaussian_nll_loss(mean, y, log_variance.exp())
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+    quiet, loud = model(x[:2])[:, 1].div(2).exp().tolist()
+    assert 0.15 < quiet < 0.4
+    assert 1.3 < loud < 2.8
 
 
 def test_the_same_seed_gives_the_same_weights() -> None:

@@ -39,7 +39,7 @@ def steps_of(examples: Examples, size: int = 9) -> Iterator[Shifted]:
     order = rng.permutation(len(examples))
     for first in range(0, len(order), size):
         which = order[first : first + size]
-        yield examples.shift(which, rng.integers(-40, 41, len(which)), examples.targets)
+        yield examples.shift(which, rng.integers(-40, 41, len(which)))
 
 
 @pytest.mark.parametrize("kind", [Resident, Mapped])

@@ -62,10 +62,10 @@ def shifted(
     examples: Examples, which: Int64, shift: Int64, z: Float64
 ) -> tuple[Float32, Float64]:
     """Return windows that end some rows later, and their targets."""
-    moved = examples.shift(which, shift, z)
+    moved = examples.shift(which, shift)
     ends = zip(moved.run, moved.ends, strict=True)
     x = [window_at(examples.features(i), int(end), examples.n_times) for i, end in ends]
-    return np.stack(x), moved.y
+    return np.stack(x), moved.between(z)
 
 
 def test_windows_lie_in_their_run_and_end_at_their_volumes_time(examples: Examples) -> None:
@@ -246,7 +246,7 @@ def test_no_shift_leaves_the_part_of_the_split(store: Store) -> None:
     examples = Examples(store, ["a", "b"], "s", WINDOW, holds)
     which = np.arange(len(examples)).repeat(40)
     rng = np.random.default_rng(0)
-    moved = examples.shift(which, rng.integers(-500, 501, len(which)), examples.targets)
+    moved = examples.shift(which, rng.integers(-500, 501, len(which)))
     times = moved.ends / RATE
     assert np.any(moved.ends != examples.ends[which])
     assert np.all((times < 9.0) | (times > 15.0))

@@ -4,14 +4,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from offline.store.dataset import Store
 from offline.train import TrainConfig, train
-from offline.training import fit_network
+from offline.training.fit_network import Fitting
+from offline.training.training_state import TrainingState
 from rtfeedback.checkpoint import Checkpoint, load_checkpoint
 from rtfeedback.errors import CheckpointError, ConfigError
+from rtfeedback.predictor import Predictor
 
 
 def eegnet(**fit: Any) -> TrainConfig:
@@ -84,11 +88,12 @@ def test_the_weights_kept_are_those_of_the_best_epoch(
     losses = iter([0.9, 0.5, 0.7, 0.6])
     kept: list[dict[str, torch.Tensor]] = []
 
-    def validate(model: torch.nn.Module, *_: object) -> tuple[float, float]:
-        kept.append({name: each.clone() for name, each in model.state_dict().items()})
+    def validate(fitting: Fitting) -> tuple[float, float]:
+        state = fitting.model.state_dict()
+        kept.append({name: each.clone() for name, each in state.items()})
         return next(losses), 0.0
 
-    monkeypatch.setattr(fit_network, "_validate", validate)
+    monkeypatch.setattr(Fitting, "_validate", validate)
     best = trained(store, tmp_path / "a", eegnet(epochs=4, patience=2))
     assert best.spec.training.notes["epochs"] == 2
     assert all(torch.equal(weights(best)[name], kept[1][name]) for name in kept[1])
@@ -98,7 +103,7 @@ def test_patience_ends_a_training_that_no_longer_improves(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     losses = iter([0.5, 0.6, 0.7])  # a fourth would raise
-    monkeypatch.setattr(fit_network, "_validate", lambda *_: (next(losses), 0.0))
+    monkeypatch.setattr(Fitting, "_validate", lambda _: (next(losses), 0.0))
     spec = train(store, tmp_path / "a", eegnet(epochs=9, patience=2))
     assert (spec.training.notes["epochs"], spec.training.notes["loss"]) == (1, 0.5)
 
@@ -111,7 +116,104 @@ def test_a_training_that_diverges_is_refused(
     config = TrainConfig.model_validate({**values, "split": {"validation": validation}})
     with pytest.raises((ConfigError, CheckpointError), match=r"diverged.*learning_rate"):
         train(store, tmp_path / "a", config)
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["logs"]
+
+
+class Killed(BaseException):
+    """As a signal would end the process."""
+
+
+@pytest.mark.parametrize("after", [1, 3])
+@pytest.mark.parametrize("recipe", [tcn, eegnet])
+def test_a_training_that_was_killed_goes_on_to_the_same_weights(
+    store: Store,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    recipe: Callable[..., TrainConfig],
+    after: int,
+) -> None:
+    config = recipe(epochs=4, augment={"noise": 0.1, "channel_dropout": 0.1})
+    whole = trained(store, tmp_path / "whole", config)
+    keep, epochs = TrainingState.keep, list[int]()
+
+    def until_killed(state: TrainingState, fitting: Fitting) -> None:
+        keep(state, fitting)
+        epochs.append(fitting.epoch)
+        if len(epochs) == after:
+            raise Killed
+
+    monkeypatch.setattr(TrainingState, "keep", until_killed)
+    with pytest.raises(Killed):
+        train(store, tmp_path / "out", config)
+    assert not (tmp_path / "out").exists()
+    again = trained(store, tmp_path / "out", config)
+    assert epochs == [1, 2, 3, 4]
+    assert again.hash == whole.hash
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {"whole", "out", "logs"}
+
+
+def test_what_was_kept_of_another_training_is_let_go(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep = TrainingState.keep
+
+    def killed(state: TrainingState, fitting: Fitting) -> None:
+        keep(state, fitting)
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(TrainingState, "keep", killed)
+        with pytest.raises(Killed):
+            train(store, tmp_path / "out", tcn(learning_rate=0.1))
+    plain = trained(store, tmp_path / "plain", tcn())
+    assert trained(store, tmp_path / "out", tcn()).hash == plain.hash
+
+
+def test_tensorboard_reads_what_each_epoch_reached(store: Store, tmp_path: Path) -> None:
+    spec = train(store, tmp_path / "a", tcn(epochs=3, patience=9))
+    reader = EventAccumulator(str(tmp_path / "logs" / "a")).Reload()
+    tags = {"loss/training", "loss/validation", "r/validation", "learning rate"}
+    assert set(reader.Tags()["scalars"]) == tags
+    told = [event.value for event in reader.Scalars("loss/validation")]
+    assert [event.step for event in reader.Scalars("loss/validation")] == [1, 2, 3]
+    assert min(told) == pytest.approx(spec.training.notes["loss"])
+
+
+@pytest.mark.parametrize("loss", ["mse", "mae", "correlation", "nll"])
+@pytest.mark.parametrize("optimiser", ["adam", "adamw"])
+def test_every_loss_trains_and_a_variance_goes_with_its_own(
+    store: Store, tmp_path: Path, loss: str, optimiser: str
+) -> None:
+    recipe = tcn(loss=loss, optimiser=optimiser).model_dump()
+    recipe["model"]["variance"] = loss == "nll"
+    train(store, tmp_path / "a", TrainConfig.model_validate(recipe))
+    predictor = Predictor.load(tmp_path / "a", "cpu")
+    found = predictor(np.random.default_rng(0).normal(-11, 0.5, predictor.shape).astype("f4"))
+    assert list(found) == ["motor", "spheres"]
+    for roi, target in zip(found.values(), predictor.spec.targets, strict=True):
+        assert (roi.sd is not None) is (loss == "nll")
+        assert roi.z is not None
+        assert roi.raw == pytest.approx(roi.z * target.sd + target.mean)
+
+
+@pytest.mark.parametrize(("variance", "loss"), [(True, "mse"), (False, "nll")])
+def test_a_variance_without_its_loss_is_refused(
+    store: Store, tmp_path: Path, variance: bool, loss: str
+) -> None:
+    recipe = tcn(loss=loss).model_dump()
+    recipe["model"]["variance"] = variance
+    with pytest.raises(ConfigError, match=r"does not go with the model.+variance"):
+        train(store, tmp_path / "a", TrainConfig.model_validate(recipe))
+
+
+def test_bfloat16_trains_to_other_weights_that_are_float32(
+    store: Store, tmp_path: Path
+) -> None:
+    half = trained(store, tmp_path / "half", eegnet(precision="bfloat16"))
+    full = trained(store, tmp_path / "full", eegnet())
+    assert half.hash != full.hash
+    assert {each.dtype for each in half.model.parameters()} == {torch.float32}
 
 
 def test_windows_read_from_files_train_to_the_same_bits(store: Store, tmp_path: Path) -> None:

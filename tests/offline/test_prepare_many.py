@@ -85,7 +85,7 @@ def test_a_process_that_is_killed_leaves_no_store_and_its_successor_a_whole_one(
     bids: Path, tmp_path: Path
 ) -> None:
     command = [sys.executable, "-m", "rtfeedback", "prepare", str(bids), "out", "--jobs", "1"]
-    stage = tmp_path / ".out.preparing" / "parts"
+    stage = tmp_path / ".out.unfinished" / "parts"
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE) as process:
         deadline = time.monotonic() + 60
         while not list(stage.glob(f"*/{RUN}")):

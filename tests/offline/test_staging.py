@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from offline.store.staging import staged_folder
+from offline.staging import staged_folder
 from rtfeedback.errors import DatasetError, OutputError
 
 

@@ -350,8 +350,8 @@ def test_volumes_without_a_target_are_no_example(store_copy: Store, tmp_path: Pa
     assert not set(examples.volumes[examples.run == 0]) & {20, 21, 22}
     which = np.arange(len(examples)).repeat(9)
     shift = np.tile(np.arange(-4, 5), len(examples))
-    moved = examples.shift(which, shift, examples.targets)
-    assert np.isfinite(moved.y).all()
+    moved = examples.shift(which, shift)
+    assert np.isfinite(moved.between(examples.targets)).all()
     end = examples.ends[examples.volumes == 19][0]
     between = (moved.run == 0) & (moved.ends > end) & (moved.ends < end + 4 * 8)
     assert not between.any()

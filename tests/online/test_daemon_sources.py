@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 
 from offline.eeg.recordings import Recording
-from rtfeedback.errors import StreamError
+from rtfeedback.errors import CheckpointError, StreamError
 from rtfeedback.online.daemon import Daemon
 from rtfeedback.online.lsl import clock
 from rtfeedback.online.memory import MemorySource
 from rtfeedback.online.settings import RunConfig, RunOptions
 from rtfeedback.predictor import Predictor
+from rtfeedback.signals import Marker
 from tests.lab import RATE, TR, Lab, Message, Start, desk_values, noise, settled
 
 START = 4000.0
@@ -183,3 +184,50 @@ def test_a_marker_without_a_time_is_told_and_dropped(lab: Start) -> None:
     strays = one.of("event", event="stray")
     assert strays
     assert {(m["onset"], m["off"]) for m in strays} == {(None, None)}
+
+
+@pytest.mark.parametrize("spacing", [1.0, 1.5])
+def test_a_model_that_is_bound_to_its_tr_says_nothing_at_another(
+    tmp_path: Path,
+    predictor: Predictor,
+    recording: Recording,
+    free_port: int,
+    monkeypatch: pytest.MonkeyPatch,
+    spacing: float,
+) -> None:
+    kind = type(predictor.spec.model)
+    monkeypatch.setattr(kind, "bound_to_tr", property(lambda _: TR))
+    seconds = len(recording.samples) / recording.info.sfreq
+    onsets = np.arange(0.4, seconds, spacing * TR).tolist()
+    marked = Recording(
+        recording.info, recording.samples, tuple(Marker(onset, "R128") for onset in onsets)
+    )
+    messages = run(
+        tmp_path, predictor, free_port, source_of(marked), markers="markers", hop=0.5
+    )
+    events = [m for m in messages if m.get("event") == "refused"]
+    reasons = {m["reason"] for m in feedback(messages)}
+    if spacing == 1.0:
+        assert not events
+        assert "refused" not in reasons
+        assert "ok" in reasons
+        return
+    (event,) = events
+    assert "bound to a TR of 1 s, and this run has 1.5 s" in event["reason"]
+    after = feedback(messages[messages.index(event) :])
+    assert {m["reason"] for m in after} <= {"refused", "warming_up"}
+    assert {m["value"] for m in after} == {None}
+    assert "refused" in reasons
+
+
+def test_a_stated_tr_that_the_model_is_not_bound_to_is_refused_at_once(
+    tmp_path: Path,
+    predictor: Predictor,
+    recording: Recording,
+    free_port: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(type(predictor.spec.model), "bound_to_tr", property(lambda _: TR))
+    with pytest.raises(CheckpointError, match=r"bound to a TR of 1 s, and this run has 2 s"):
+        run(tmp_path, predictor, free_port, source_of(recording), tr=2.0)
+    assert list(tmp_path.iterdir()) == []

@@ -1,4 +1,4 @@
-"""A folder that is filled bit by bit, goes on after a kill, and appears whole or not at all."""
+"""Work that goes on after a kill, and folders that appear whole or not at all."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from offline.progress import console
+from offline.progress import say
 from rtfeedback.errors import RtfeedbackError
 from rtfeedback.folders import check_free, remove_empty, unwritable
 
@@ -17,16 +17,17 @@ PARTS = "parts"
 
 
 @contextmanager
-def staged_folder(path: Path, key: str) -> Iterator[Path]:
-    """Give a folder to fill, which takes its name only when all of it is written.
+def unfinished(path: Path, key: str) -> Iterator[Path]:
+    """Give a folder for the work on a path to be; it is there again after a kill.
 
-    What a killed process, or one that was interrupted, had written is there again for the
-    next one with the same key, below `parts`; for another key it is thrown away.
+    What a killed process, or one that was interrupted, had written is there for the next
+    one with the same key, below `parts`; for another key it is thrown away, and so it is
+    once the work is done.
 
     Parameters
     ----------
     path : Path
-        Of the folder to be.
+        Of what is to be.
     key : str
         All that its content depends on.
 
@@ -40,7 +41,7 @@ def staged_folder(path: Path, key: str) -> Iterator[Path]:
     OutputError
         If `path` holds something already, or cannot be written.
     """
-    stage = path.parent / f".{path.name}.preparing"
+    stage = path.parent / f".{path.name}.unfinished"
     try:
         check_free(path)
         made = [parent for parent in path.parents if not parent.exists()]
@@ -49,8 +50,6 @@ def staged_folder(path: Path, key: str) -> Iterator[Path]:
         raise unwritable(path, error) from error
     try:
         yield stage / PARTS
-        (stage / PARTS).chmod(0o755)
-        os.replace(stage / PARTS, path)
     except RtfeedbackError:
         _discard(stage, made)  # it would come to the same end again
         raise
@@ -63,6 +62,18 @@ def staged_folder(path: Path, key: str) -> Iterator[Path]:
     shutil.rmtree(stage, ignore_errors=True)
 
 
+@contextmanager
+def staged_folder(path: Path, key: str) -> Iterator[Path]:
+    """Give a folder to fill, which takes its name only when all of it is written.
+
+    As `unfinished`, whose `parts` become the folder.
+    """
+    with unfinished(path, key) as parts:
+        yield parts
+        parts.chmod(0o755)
+        os.replace(parts, path)
+
+
 def _begin(stage: Path, key: str) -> None:
     """Make the stage, or keep what is there where it is of the same key."""
     found = stage / KEY
@@ -70,7 +81,7 @@ def _begin(stage: Path, key: str) -> None:
         n_parts = sum(1 for each in (stage / PARTS).iterdir() if not each.name.startswith("."))
         if n_parts:
             text = f"going on where the last attempt stopped ({stage})"
-            console.print(text, markup=False, highlight=False, soft_wrap=True)
+            say(text)
         return
     shutil.rmtree(stage, ignore_errors=True)
     (stage / PARTS).mkdir(parents=True)

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rtfeedback.models.scaler import FeatureScaler
+from rtfeedback.models.layers.scaler import FeatureScaler
 
 
 def scaler(hold: int = 0) -> FeatureScaler:

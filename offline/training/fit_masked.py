@@ -1,0 +1,221 @@
+"""Fit a transformer to continuous EEG features by hiding patches of windows."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Annotated, Literal, NamedTuple
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from offline.progress import epochs_bar
+from offline.store.batches import made_ahead
+from offline.store.dataset import window_at
+from offline.training.masked_patches import MaskConfig, MaskedPatches
+from rtfeedback.config import Config
+from rtfeedback.errors import ConfigError, DatasetError
+from rtfeedback.models.patch_transformer import PatchTransformer
+from rtfeedback.signals import Float32, Float64
+
+LARGEST_GRADIENT = 1.0  # norm to which gradients are clipped
+
+
+class PretrainFit(Config):
+    """How the weights are found."""
+
+    epochs: Annotated[int, Field(gt=0)] = 40
+    """At most so many."""
+    windows: Annotated[int, Field(gt=0)] = 512
+    """Windows of an epoch, from anywhere in the recordings."""
+    patience: Annotated[int, Field(gt=0)] = 8
+    """Stop after so many epochs without a lower validation loss."""
+    batch: Annotated[int, Field(gt=1)] = 16
+    """Windows per step."""
+    length: Annotated[float, Field(gt=0)] = 32.0
+    """Seconds of a window: what the newest output sees, and as much to tell patches in."""
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    """Peak of AdamW's rate; it rises over the first tenth, then falls as a cosine."""
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-2
+    """Weight decay of AdamW."""
+    device: Literal["cpu", "cuda"] = "cpu"
+    """Where the network is trained."""
+
+
+class Stretches(NamedTuple):
+    """Continuous features, each float32 of shape (n_times, n_features), by what they are for.
+
+    Attributes
+    ----------
+    names : tuple of str
+        Of the recordings that are trained on.
+    """
+
+    names: tuple[str, ...]
+    train: list[Float32]
+    validation: list[Float32]
+
+
+def fit_masked(
+    model: PatchTransformer,
+    stretches: Stretches,
+    fit: PretrainFit,
+    mask: MaskConfig,
+    *,
+    rate: float,
+    seed: int,
+) -> dict[str, float | int | str]:
+    """Fit a transformer by hiding patches; return what it reached.
+
+    The weights kept are those of the epoch with the lowest validation loss, always over the
+    same windows and masks; of the last one where there is no validation part.
+
+    Parameters
+    ----------
+    model : PatchTransformer
+    stretches : Stretches
+    fit : PretrainFit
+    mask : MaskConfig
+    rate : float
+        Of the features, in hertz.
+    seed : int
+        Of windows and masks.
+
+    Raises
+    ------
+    DatasetError
+        If no stretch holds a whole window.
+    ConfigError
+        If windows are shorter than what the model sees, or the training diverges.
+    """
+    n_patches = round(fit.length * rate) // model.stride
+    _check_length(model, n_patches, fit.length)
+    n_times = n_patches * model.stride
+    train, validation = (
+        [each for each in part if len(each) >= n_times]
+        for part in (stretches.train, stretches.validation)
+    )
+    if not train:
+        raise DatasetError(
+            "No recording holds a whole window",
+            found=f"{fit.length:g} s of settled EEG in none of {len(stretches.train)}",
+            do="Shorten fit.length, or record for longer",
+        )
+    model.scaler.fit(*statistics(train))
+    network = MaskedPatches(model, mask).to(fit.device)
+    optimiser = torch.optim.AdamW(
+        network.parameters(), fit.learning_rate, weight_decay=fit.weight_decay
+    )
+    n_steps = max(11, fit.epochs * max(1, fit.windows // fit.batch))
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, fit.learning_rate, total_steps=n_steps, pct_start=0.1
+    )
+    rng = np.random.default_rng(seed)
+    best, kept = (np.inf, 0), copy.deepcopy(model.state_dict())
+    with epochs_bar(fit.epochs) as show:
+        for epoch in range(1, fit.epochs + 1):
+            made = _batches(network, _anywhere(train, n_times, rng, fit.windows), rng, fit)
+            loss = reached = _one_epoch(network, optimiser, schedule, made)
+            if validation:
+                same = np.random.default_rng(0)
+                held = _batches(network, _in_turn(validation, n_times), same, fit)
+                reached = _validate(network, held)
+            show(epoch, loss, reached, float("nan"))
+            if not validation or reached < best[0]:
+                best, kept = (reached, epoch), copy.deepcopy(model.state_dict())
+            elif epoch - best[1] >= fit.patience:
+                break
+    model.load_state_dict(kept)
+    model.cpu()
+    return {"epochs": best[1], "loss": best[0]}
+
+
+def statistics(stretches: Sequence[Float32]) -> tuple[Float64, Float64]:
+    """Return mean and sd of each feature over all rows that are not masked."""
+    n = np.maximum(sum(np.sum(~np.isnan(each), axis=0) for each in stretches), 1)
+    mean = sum(np.nansum(each, axis=0, dtype=np.float64) for each in stretches) / n
+    square = sum(np.nansum((each - mean) ** 2, axis=0) for each in stretches) / n
+    sd = np.sqrt(square)
+    return np.asarray(mean), np.where(sd > 0, sd, 1.0)
+
+
+def _check_length(model: PatchTransformer, n_patches: int, length: float) -> None:
+    if n_patches < model.config.reach:
+        raise ConfigError(
+            f"Windows of {length:g} s are too short to pretrain on",
+            found=f"They hold {n_patches} patches, and the newest output sees"
+            f" {model.config.reach}",
+            do="Lengthen fit.length: patches are told in what is more than that",
+        )
+
+
+def _in_turn(stretches: Sequence[Float32], n_times: int) -> Iterator[Float32]:
+    """Yield windows side by side, (n_features, n_times)."""
+    for each in stretches:
+        for end in range(n_times - 1, len(each), n_times):
+            yield window_at(each, end, n_times)
+
+
+def _anywhere(
+    stretches: Sequence[Float32], n_times: int, rng: np.random.Generator, n: int
+) -> Iterator[Float32]:
+    """Yield windows from places drawn at random, each as likely as any."""
+    places = np.cumsum([len(each) - n_times + 1 for each in stretches])
+    for drawn in rng.integers(places[-1], size=n):
+        which = int(np.searchsorted(places, drawn, side="right"))
+        end = len(stretches[which]) - 1 - int(places[which] - 1 - drawn)
+        yield window_at(stretches[which], end, n_times)
+
+
+def _batches(
+    network: MaskedPatches,
+    windows: Iterator[Float32],
+    rng: np.random.Generator,
+    fit: PretrainFit,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield windows and which of their patches to hide, on the device."""
+    while batch := list(islice(windows, fit.batch)):
+        n_patches = batch[0].shape[1] // network.model.stride
+        hidden = network.draw(rng, len(batch), n_patches)
+        yield (
+            torch.from_numpy(np.stack(batch)).to(fit.device),
+            torch.from_numpy(hidden).to(fit.device),
+        )
+
+
+def _one_epoch(
+    network: MaskedPatches,
+    optimiser: torch.optim.Optimizer,
+    schedule: torch.optim.lr_scheduler.LRScheduler,
+    made: Iterator[tuple[Tensor, Tensor]],
+) -> float:
+    network.train()
+    losses = []
+    for x, hidden in made_ahead(made):
+        loss = network(x, hidden)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), LARGEST_GRADIENT)
+        optimiser.step()
+        schedule.step()
+        losses.append(loss.detach())
+    return _finite(float(torch.stack(losses).mean()))
+
+
+@torch.inference_mode()
+def _validate(network: MaskedPatches, held: Iterator[tuple[Tensor, Tensor]]) -> float:
+    network.eval()
+    return _finite(float(torch.stack([network(x, hidden) for x, hidden in held]).mean()))
+
+
+def _finite(loss: float) -> float:
+    if not np.isfinite(loss):
+        raise ConfigError(
+            "The pretraining diverged",
+            found=f"Its loss became {loss}",
+            do="Lower fit.learning_rate in the recipe",
+        )
+    return loss

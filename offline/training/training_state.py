@@ -1,0 +1,111 @@
+"""A training's state at the end of each epoch, kept so that one that was killed goes on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from rtfeedback.checkpoint import CheckpointSpec
+from rtfeedback.config import Config
+
+if TYPE_CHECKING:
+    from offline.training.fit_network import Fitting
+
+FILE = "state.safetensors"  # tensors, and the rest as JSON in its header: no code in data
+FACTS = "facts"
+PACKAGES = ("rtfeedback", "numpy", "torch")
+
+
+def key_of(store: str, config: Config, spec: CheckpointSpec) -> str:
+    """Return what a training depends on, as a hash: data, recipe and versions."""
+    versions = {name: version(name) for name in PACKAGES}
+    depends = [store, config.model_dump(mode="json"), spec.model_dump(mode="json"), versions]
+    return hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()
+
+
+class TrainingState:
+    """What a training needs to go on to the same weights.
+
+    Parameters
+    ----------
+    folder : Path
+        Of its own, and of no other training (see `staging.unfinished`).
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / FILE
+
+    def keep(self, fitting: Fitting) -> None:
+        """Keep the state as it is now, whole or not at all."""
+        begun = self._path.with_suffix(".begun")
+        facts = json.dumps(_facts(fitting))
+        save_file(dict(_tensors(fitting)), begun, metadata={FACTS: facts})
+        begun.replace(self._path)
+
+    def restore(self, fitting: Fitting) -> None:
+        """Bring a training to where it was kept, if it was."""
+        if not self._path.is_file():
+            return
+        with safe_open(self._path, "pt") as file:
+            facts = json.loads(file.metadata()[FACTS])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        _restore(fitting, facts, tensors)
+
+
+def _facts(fitting: Fitting) -> dict[str, Any]:
+    best = fitting.best
+    return {
+        "epoch": fitting.epoch,
+        "step": fitting.step,
+        "best": {"loss": best.loss, "epoch": best.epoch, "r": best.r},
+        "rng": fitting.rng.bit_generator.state,
+    }
+
+
+def _tensors(fitting: Fitting) -> Iterator[tuple[str, Tensor]]:
+    for name, tensor in fitting.model.state_dict().items():
+        yield f"model.{name}", tensor.cpu().contiguous().clone()
+    for name, tensor in fitting.best.weights.items():
+        yield f"best.{name}", tensor.cpu().contiguous().clone()
+    for index, moments in fitting.optimiser.state_dict()["state"].items():
+        for name, tensor in moments.items():
+            yield f"optimiser.{index}.{name}", tensor.cpu().contiguous().clone()
+    yield "random.torch", torch.get_rng_state()
+    if fitting.augment is not None:
+        yield "random.augment", fitting.augment.random.get_state()
+    if torch.cuda.is_available():
+        yield "random.cuda", torch.cuda.get_rng_state()
+
+
+def _restore(fitting: Fitting, facts: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+    fitting.model.load_state_dict(_below("model.", tensors))
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in _below("optimiser.", tensors).items():
+        index, moment = name.split(".", 1)
+        state.setdefault(int(index), {})[moment] = tensor
+    known = fitting.optimiser.state_dict()
+    fitting.optimiser.load_state_dict({**known, "state": state})
+    fitting.epoch, fitting.step = facts["epoch"], facts["step"]
+    fitting.rng.bit_generator.state = facts["rng"]
+    best = fitting.best
+    best.loss, best.epoch, best.r = (facts["best"][key] for key in ("loss", "epoch", "r"))
+    best.weights = _below("best.", tensors)
+    torch.set_rng_state(tensors["random.torch"])
+    if fitting.augment is not None:
+        fitting.augment.random.set_state(tensors["random.augment"])
+    if "random.cuda" in tensors and torch.cuda.is_available():
+        torch.cuda.set_rng_state(tensors["random.cuda"])
+
+
+def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    found = tensors.items()
+    return {name.removeprefix(prefix): each for name, each in found if name.startswith(prefix)}

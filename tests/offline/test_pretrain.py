@@ -1,0 +1,261 @@
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load
+from torch import Tensor
+
+from offline.store.dataset import Run, Store
+from offline.training.fit_masked import Stretches, fit_masked, statistics
+from offline.training.masked_patches import MaskConfig, MaskedPatches
+from offline.training.pretrain import (
+    PretrainConfig,
+    chain_of,
+    pretrain_recordings,
+    pretrain_store,
+)
+from offline.training.pretrained import load_pretrained
+from rtfeedback.chain import ChainConfig
+from rtfeedback.chain.spec import BandPowerConfig
+from rtfeedback.errors import CheckpointError, ConfigError, DatasetError, OutputError
+from rtfeedback.models import Shape
+from rtfeedback.models.patch_transformer import PatchTransformer, PatchTransformerConfig
+from rtfeedback.signals import Float32
+
+MODEL = {"chain": "tokens", "width": 8, "layers": 2, "heads": 2, "hidden": 16, "span": 4}
+FIT = {"epochs": 2, "windows": 16, "batch": 8, "length": 8.0}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """Keep torch to one thread: for such small shapes more only wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def recipe(*, model: dict[str, Any] | None = None, **sections: Any) -> PretrainConfig:
+    """Return a recipe of what is quickly pretrained."""
+    fit = {**FIT, **sections.pop("fit", {})}
+    return PretrainConfig.model_validate(
+        {"model": {**MODEL, **(model or {})}, "fit": fit, **sections}
+    )
+
+
+def network(*, n_features: int = 3, rate: float = 8.0, **mask: Any) -> MaskedPatches:
+    """Return one whose patches have 2 samples and which sees 7 of them."""
+    torch.manual_seed(0)
+    model = PatchTransformerConfig.model_validate(MODEL).build(Shape(n_features, 100, 1, rate))
+    return MaskedPatches(model, MaskConfig(**mask)).eval()
+
+
+def told(network: MaskedPatches, x: Tensor, hidden: Tensor) -> Tensor:
+    """Return what is told of patches, (n, n_told, n_features * stride)."""
+    found: list[Tensor] = []
+    hook = network.decoder.register_forward_hook(lambda _, __, out: found.append(out))
+    network(x, hidden)
+    hook.remove()
+    return found[0]
+
+
+def waves(n_times: int = 4000, n_features: int = 3, seed: int = 0) -> Float32:
+    """Return features that repeat: what is hidden follows from what is not."""
+    time = np.arange(n_times)[:, None] / 8.0
+    phase = np.random.default_rng(seed).uniform(0, 6, n_features)
+    return (1e-5 * np.sin(2 * np.pi * 0.7 * time + phase)).astype(np.float32)
+
+
+def test_what_is_hidden_is_not_seen() -> None:
+    net, x = network(), torch.randn(2, 3, 40)
+    hidden = torch.zeros(2, 20, dtype=torch.bool)
+    hidden[:, 8:12] = True
+    other = x.clone()
+    other[..., 16:24] += 5.0
+    assert torch.equal(told(net, x, hidden), told(net, other, hidden))
+    assert net(x, hidden) != net(other, hidden)
+    other[..., 24] += 5.0
+    assert not torch.equal(told(net, x, hidden), told(net, other, hidden))
+
+
+@pytest.mark.parametrize("ahead", [0, 3])
+def test_a_patch_is_told_from_those_after_it_and_the_rest_of_the_reach(ahead: int) -> None:
+    net = network(ahead=ahead)
+    x = torch.randn(1, 3, 40, requires_grad=True)
+    none = torch.zeros(1, 20, dtype=torch.bool)
+    told(net, x, none)[0, 4].sum().backward()  # type: ignore[no-untyped-call]
+    assert x.grad is not None
+    seen = x.grad[0].abs().sum(dim=0).reshape(20, 2).sum(dim=1) > 0
+    patch = 7 - 1 - ahead + 4
+    newest = patch + ahead
+    assert seen.nonzero()[:, 0].tolist() == list(range(newest - 6, newest + 1))
+
+
+def test_the_error_is_over_what_is_hidden_and_no_artefact() -> None:
+    net, x = network(ahead=2), torch.randn(2, 3, 40)
+    hidden = torch.zeros(2, 20, dtype=torch.bool)
+    hidden[0, 6], hidden[1, 10], hidden[1, 1] = True, True, True  # the last is not told
+    x[1, 2, 20] = torch.nan
+    out = told(net, x, hidden).detach().reshape(2, 14, 3, 2)
+    first = (out[0, 6 - 4] - x[0, :, 12:14]).square()
+    second = (out[1, 10 - 4] - x[1, :, 20:22]).square()
+    expected = (first.sum() + second.nansum()) / 11
+    assert torch.allclose(net(x, hidden), expected)
+
+
+def test_patches_are_hidden_in_blocks_and_in_their_share() -> None:
+    net, rng = network(ratio=0.4, block=5), np.random.default_rng(0)
+    hidden = net.draw(rng, 500, 23)
+    assert hidden.shape == (500, 23)
+    assert 0.37 < hidden.mean() < 0.43
+    changes = np.flatnonzero((hidden[:, 1:] != hidden[:, :-1]).any(axis=0))
+    assert set(np.diff(changes)) == {5}
+    firsts = {int(np.diff(net.draw(rng, 50, 23)).any(axis=0).argmax()) for _ in range(40)}
+    assert firsts == {0, 1, 2, 3, 4}
+
+
+def test_waves_are_learnt_and_the_head_has_no_part() -> None:
+    config = recipe(
+        model={"feature_dropout": 0.0, "dropout": 0.0, "width": 16},
+        fit={"epochs": 6, "windows": 128, "batch": 16, "learning_rate": 2e-2},
+    )
+    torch.manual_seed(0)
+    model = config.model.build(Shape(3, 100, 1, 8.0))
+    head = model.head.weight.clone()
+    stretches = Stretches(("a",), [waves()], [waves(400, seed=0)])
+    notes = fit_masked(model, stretches, config.fit, config.mask, rate=8.0, seed=0)
+    assert float(notes["loss"]) < 0.5  # to tell the mean each time would be 1
+    assert torch.equal(model.head.weight, head)
+
+
+def test_features_are_scaled_by_what_is_not_masked() -> None:
+    rows = waves(50)
+    rows[10:20, 1] = np.nan
+    mean, sd = statistics([rows[:30], rows[30:]])
+    np.testing.assert_allclose(mean, np.nanmean(rows.astype(np.float64), axis=0), rtol=1e-6)
+    np.testing.assert_allclose(sd, np.nanstd(rows.astype(np.float64), axis=0), rtol=1e-5)
+
+
+def built(store: Store, seed: int = 1, **model: Any) -> PatchTransformer:
+    """Return an untrained model for the store's tokens."""
+    torch.manual_seed(seed)
+    chain = store.chain("tokens")
+    config = PatchTransformerConfig.model_validate({**MODEL, **model})
+    return config.build(Shape(chain.n_features, 60, 2, chain.rate, chain.hold))
+
+
+def test_a_store_gives_weights_that_a_model_begins_with(store: Store, tmp_path: Path) -> None:
+    spec = pretrain_store(store, tmp_path / "a", recipe())
+    assert spec.recordings == tuple(run.name for run in store.manifest.runs[:2])
+    pretrain_store(store, tmp_path / "b", recipe())
+    pretrain_store(store, tmp_path / "c", recipe(seed=1))
+    weights = [(tmp_path / each / "weights.safetensors").read_bytes() for each in "abc"]
+    assert weights[0] == weights[1] != weights[2]
+    assert not any(name.startswith("head.") for name in load(weights[0]))
+
+    model, fresh = built(store, dropout=0.5), built(store)
+    load_pretrained(tmp_path / "a", model, store.chain("tokens"))
+    same = {
+        name
+        for name, each in model.state_dict().items()
+        if torch.equal(each, fresh.state_dict()[name])
+    }
+    assert same == {"head.weight", "head.bias"}
+    assert -14 < model.scaler.mean.min() < model.scaler.mean.max() < -9  # log10 of some uV**2
+
+
+def test_the_test_part_is_not_read(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    features = Run.features
+
+    def noted(run: Run, chain: str) -> Float32:
+        read.append(run.name)
+        return features(run, chain)
+
+    monkeypatch.setattr(Run, "features", noted)
+    pretrain_store(store, tmp_path / "a", recipe(fit={"epochs": 1}))
+    assert read == [run.name for run in store.manifest.runs[:3]]
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"model": {"span": 5}}, r"span: 4, here 5.*pretrain again"),
+        ({"channels": 15}, r"channels: \(.*here \("),
+    ],
+)
+def test_weights_of_something_else_are_refused(
+    store: Store, tmp_path: Path, change: dict[str, Any], match: str
+) -> None:
+    pretrain_store(store, tmp_path / "a", recipe(fit={"epochs": 1}))
+    chain = store.chain("tokens")
+    if "channels" in change:
+        chain = chain.model_copy(update={"channels": chain.channels[:15]})
+    with pytest.raises(CheckpointError, match=match):
+        load_pretrained(tmp_path / "a", built(store, **change.get("model", {})), chain)
+
+
+def test_weights_that_were_altered_are_refused(store: Store, tmp_path: Path) -> None:
+    pretrain_store(store, tmp_path / "a", recipe(fit={"epochs": 1}))
+    weights = tmp_path / "a" / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")
+    with pytest.raises(CheckpointError, match="does not have the hash"):
+        load_pretrained(tmp_path / "a", built(store), store.chain("tokens"))
+    content = json.loads((tmp_path / "a" / "pretrained.json").read_text())
+    (tmp_path / "a" / "pretrained.json").write_text(json.dumps({**content, "hours": "many"}))
+    with pytest.raises(CheckpointError, match="'hours' is 'many'"):
+        load_pretrained(tmp_path / "a", built(store), store.chain("tokens"))
+    with pytest.raises(CheckpointError, match="holds no pretrained weights"):
+        load_pretrained(tmp_path, built(store), store.chain("tokens"))
+
+
+def test_a_folder_of_recordings_is_gone_through_the_chain(
+    bids: Path, store: Store, tmp_path: Path
+) -> None:
+    folder = tmp_path / "eeg"
+    shutil.copytree(next(bids.rglob("*run-01*.vhdr")).parent, folder / "sub-01")
+    for other in [*folder.rglob("*run-03*"), *folder.rglob("*run-04*")]:
+        other.unlink()
+    spec = pretrain_recordings(folder, tmp_path / "a", recipe(), store.chain("tokens"))
+    assert [Path(name).suffix for name in spec.recordings] == [".vhdr", ".vhdr"]
+    rows = sum(len(run.features("tokens")) for run in list(store.runs.values())[:2])
+    assert spec.hours == pytest.approx(0.8 * rows / 4.0 / 3600, rel=0.01)
+    load_pretrained(tmp_path / "a", built(store), store.chain("tokens"))
+
+
+def test_recordings_alone_give_a_chain(bids: Path) -> None:
+    paths = sorted(bids.rglob("*.vhdr"))[:1]
+    chain = chain_of(paths, ChainConfig(band_power=BandPowerConfig()))
+    assert len(chain.channels) == 16
+    assert chain.artefacts is not None
+    assert chain.artefacts.fitted_on == (str(paths[0]),)
+
+
+def test_what_cannot_be_pretrained_on_is_refused(store: Store, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(DatasetError, match="holds no EEG recording"):
+        pretrain_recordings(tmp_path, out, recipe())
+    with pytest.raises(ConfigError, match=r"which cuts them.*Hold out runs"):
+        pretrain_store(store, out, recipe(split={"kind": "block"}))
+    with pytest.raises(ConfigError, match=r"hold 6 patches.*sees 7.*Lengthen"):
+        pretrain_store(store, out, recipe(fit={"length": 1.5}))
+    with pytest.raises(DatasetError, match=r"No recording holds a whole window"):
+        pretrain_store(store, out, recipe(fit={"length": 1000.0}))
+    with pytest.raises(ConfigError, match=r"told 7 patches later.*sees 7 patches"):
+        pretrain_store(store, out, recipe(mask={"ahead": 7}))
+    with pytest.raises(ConfigError, match=r"pretraining diverged.*learning_rate"):
+        pretrain_store(store, out, recipe(fit={"learning_rate": 1e30}))
+    assert not out.exists()
+    out.mkdir()
+    (out / "mine").touch()
+    with pytest.raises(OutputError, match="is there already"):
+        pretrain_store(store, out, recipe(fit={"epochs": 1}))
