@@ -21,7 +21,8 @@ layers: .venv/.test
 	$(BIN)/lint-imports
 
 unit: .venv/.test
-	$(BIN)/pytest
+	$(BIN)/pytest -m 'not alone' --numprocesses 2 --dist loadfile
+	$(BIN)/pytest -m alone
 
 # What a user installs must be whole: the built wheel alone, in a venv of its own.
 wheel: .venv/.test

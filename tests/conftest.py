@@ -28,6 +28,18 @@ BAR = re.compile(r"━|──|\d+% -:--:--")  # bars and titles, which are no pa
 ROOT = Path(__file__).resolve().parents[1]
 
 
+SIDE_BY_SIDE = ("chain", "models", "offline")  # folders whose tests wait for no clock
+LIVE = ("test_faults_over_lsl.py", "test_play.py")  # but for these
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what has the machine to itself: over LSL and sockets, time goes on by itself."""
+    for item in items:
+        folder = item.path.relative_to(ROOT / "tests").parts[0]
+        if folder not in SIDE_BY_SIDE or item.path.name in LIVE:
+            item.add_marker("alone")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def lsl_session() -> str:
     """Keep this test process's streams apart from any other's, and name the session."""

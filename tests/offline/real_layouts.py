@@ -81,17 +81,23 @@ def oddball(source: Path, out: Path, subjects: Sequence[str], *, n_volumes: int 
     return out
 
 
-def rest(source: Path, out: Path, subject: str, *, n_volumes: int = 300) -> Path:
-    """Lay out NODDI: true headers and markers, the corrected EEG of one subject written."""
+def rest(source: Path, out: Path, *subjects: str, n_volumes: int = 300) -> Path:
+    """Lay out NODDI: true headers and markers, the corrected EEG of some subjects written."""
     shutil.copytree(source, out, copy_function=shutil.copyfile)
+    for subject in subjects:
+        _write_rest(out, subject, n_volumes)
+    return out
+
+
+def _write_rest(out: Path, subject: str, n_volumes: int) -> None:
     header = next(out.glob(f"derivatives/sub-{subject}/eeg/*.vhdr"))
     n_times = int(re.findall(r"^DataPoints=(\d+)", header.read_text("utf-8"), re.MULTILINE)[0])
-    samples = np.resize(made_up(5000, 64), (n_times, 64))
-    header.with_suffix(".dat").write_bytes(samples.astype("<f4").tobytes())
+    samples = np.resize(made_up(5000, 64), (n_times, 64)).astype("<f4")
+    vectorised = "DataOrientation=VECTORIZED" in header.read_text("utf-8")
+    header.with_suffix(".dat").write_bytes((samples.T if vectorised else samples).tobytes())
     preprocessed = out / f"derivatives/fmriprep/sub-{subject}/func"
     name = f"sub-{subject}_task-rest_space-MNI152NLin2009cAsym_desc-preproc_bold.nii.gz"
     write_bold(preprocessed / name, tr=2.16, n_volumes=n_volumes)
-    return out
 
 
 def confidence(out: Path, *, n_volumes: int = 4) -> Path:

@@ -49,29 +49,31 @@ def test_a_course_that_is_not_there_is_named() -> None:
 
 @pytest.mark.parametrize("name", ["ridge", "tcn"])
 def test_several_leads_go_over_the_wire_and_the_first_is_judged(
-    store: Store, tmp_path: Path, name: str
+    store_copy: Store, tmp_path: Path, name: str
 ) -> None:
     small: dict[str, Any] = {"length": 4.0} | ({"blocks": 2} if name == "tcn" else {})
     config = {"model": {"name": name, **small}, "ahead": [0.0, 2.0, 4.0], "fit": {"epochs": 1}}
-    spec = train(store, tmp_path / "out", TrainConfig.model_validate(config))
+    spec = train(store_copy, tmp_path / "out", TrainConfig.model_validate(config))
     names = ["motor", "spheres", "motor+2s", "spheres+2s", "motor+4s", "spheres+4s"]
     assert [target.name for target in spec.targets] == names
     assert [target.ahead for target in spec.targets] == [0.0, 0.0, 2.0, 2.0, 4.0, 4.0]
     predictor = Predictor.load(tmp_path / "out", "cpu")
     found = predictor(np.full(predictor.shape, -11.0, dtype=np.float32))
     assert list(found) == names
-    assert evaluate(predictor, store, tmp_path / "card")["target"] == "motor"
+    assert evaluate(predictor, store_copy, tmp_path / "card")["target"] == "motor"
     assert Aims.of_targets(spec.targets, of_task=False) == Aims(
         ("motor", "spheres"), ahead=(0.0, 2.0, 4.0)
     )
 
 
-def test_a_lead_alone_is_judged_by_what_was_measured_then(store: Store, tmp_path: Path) -> None:
+def test_a_lead_alone_is_judged_by_what_was_measured_then(
+    store_copy: Store, tmp_path: Path
+) -> None:
     values = {"model": {"name": "ridge", "length": 4.0}, "ahead": [4.0]}
-    train(store, tmp_path / "out", TrainConfig.model_validate(values))
-    report = evaluate(Predictor.load(tmp_path / "out", "cpu"), store, tmp_path / "card")
+    train(store_copy, tmp_path / "out", TrainConfig.model_validate(values))
+    report = evaluate(Predictor.load(tmp_path / "out", "cpu"), store_copy, tmp_path / "card")
     (said,) = report["runs"]
-    later = store.runs[said["name"]].targets[np.array(said["volumes"]) + 2, 0]
+    later = store_copy.runs[said["name"]].targets[np.array(said["volumes"]) + 2, 0]
     assert said["measured"] == later.tolist()
     assert said["ceiling_r"] is None
 

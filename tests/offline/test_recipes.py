@@ -180,6 +180,55 @@ def test_xp2_is_prepared_by_its_recipe_and_says_what_it_skipped(
     assert store.manifest.upstream.startswith("gradient artefact")
 
 
+# --------------------------------------------------------------------- each recipe, as it is
+
+
+def raw_neurofeedback(shared: Path, out: Path, dataset: str, tr: float) -> Path:
+    source, kept = shared / "openneuro_sidecars" / dataset, ("_eeg.vhdr", "_bold.nii.gz")
+    subject = {"ds002336": "xp105", "ds002338": "xp210"}[dataset]
+    return real_layouts.neurofeedback(
+        source, out, [subject], tr=tr, n_volumes=round(60 / tr), only=kept
+    )
+
+
+LAID_OUT: dict[str, Callable[[Path, Path], Path]] = {
+    "prepare-ds002336": lambda data, out: raw_neurofeedback(data, out, "ds002336", 2.0),
+    "prepare-ds002338": lambda data, out: raw_neurofeedback(data, out, "ds002338", 1.0),
+    "prepare-ds000116": lambda data, out: real_layouts.oddball(
+        data / "openneuro_sidecars/ds000116", out, ["01", "04"], n_volumes=40
+    ),
+    "prepare-noddi": lambda data, out: real_layouts.rest(
+        data / "noddi_bids_example", out, "32", "35", "36"
+    ),
+    "prepare-ds002158": lambda _, out: real_layouts.confidence(out, n_volumes=60),
+}
+RUNS = {
+    "prepare-ds002336": (6, 0),
+    "prepare-ds002338": (3, 2),  # of xp210, one file is broken, and one lacks its half
+    "prepare-ds000116": (6, 0),  # not subject 4's
+    "prepare-noddi": (3, 0),
+    "prepare-ds002158": (2, 0),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", LAID_OUT)
+def test_every_recipe_makes_a_store_as_it_is(
+    shared: Path, tmp_path: Path, rtfeedback: Run, recipe: str
+) -> None:
+    LAID_OUT[recipe](shared, tmp_path / "bids")
+    config = CONFIGS / f"{recipe}.toml"
+    code, out, said = rtfeedback("prepare", "bids", "store", "--config", config)
+    n_runs, n_skipped = RUNS[recipe]
+    assert (code, out) == (3 if n_skipped else 0, "store\n"), said
+    manifest = Store(tmp_path / "store").manifest
+    assert (len(manifest.runs), len(manifest.skipped)) == (n_runs, n_skipped)
+    for run in Store(tmp_path / "store").runs.values():
+        assert np.isfinite(run.targets).all()
+        assert np.isfinite(run.onsets).sum() >= 20
+        assert len(run.features("tokens")) > 0
+
+
 # -------------------------------------------------------------------------- ds000116, oddball
 
 
