@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 
 import nibabel
@@ -14,7 +15,9 @@ from offline.evaluation.volume_report import VolumeReport
 from rtfeedback.models.volume import VolumeNetwork
 from rtfeedback.signals import Float64
 
-WIDTH, ROW, TOP = 11.0, 1.9, 0.7  # inches
+WIDTH, ROW, TOP, BOTTOM = 11.0, 1.9, 0.4, 0.15  # inches
+LINE, CHARACTERS = 0.17, 150  # inches; of a line above the rows
+CUTS = (10, 90)  # percentiles of the mask's heights between which slices are shown
 N_CUTS = 7
 COLOURS = "RdBu_r"  # told apart by the colour-blind, and white at 0
 EXTREME = 99.5  # percentile of sizes at which colours end: a lone voxel must not dim the rest
@@ -49,19 +52,21 @@ def volume_figure(
         (f"residual: measured - predicted, {unit}", left, both),
         (f"r over time of each voxel, all held-out runs{task}", report.r, _end(report.r)),
     ]
-    height = TOP + ROW * len(rows)
+    which = f"{report.run}, volume {report.volume}: that of the median error. {note}"
+    lines = [title, *textwrap.wrap(which, CHARACTERS)]
+    top = TOP + LINE * len(lines)
+    height = top + ROW * len(rows) + BOTTOM
     figure = Figure(figsize=(WIDTH, height), dpi=DPI, facecolor="white")
-    shown = f"{title}\n{report.run}, volume {report.volume}: that of the median error. {note}"
-    figure.text(0.02, 1 - 0.1 / height, shown, fontsize=10, va="top")
+    figure.text(0.02, 1 - 0.1 / height, "\n".join(lines), fontsize=10, va="top")
     for i, (name, values, end) in enumerate(rows):
-        bottom = 1 - (TOP + ROW * (i + 1)) / height
+        bottom = 1 - (top + ROW * (i + 1)) / height
         figure.text(0.02, bottom + 0.9 * ROW / height, name, fontsize=9)
         plot_stat_map(
             image(model, values),
             figure=figure,
             axes=(0.02, bottom, 0.94, 0.85 * ROW / height),
             display_mode="z",
-            cut_coords=N_CUTS,
+            cut_coords=_cuts(model),
             bg_img=None,
             black_bg=False,
             cmap=COLOURS,
@@ -76,6 +81,15 @@ def image(model: VolumeNetwork, values: Float64) -> nibabel.Nifti1Image:
     laid = np.zeros(model.spec.grid, dtype=np.float32)
     laid.reshape(-1)[model.voxels.cpu().numpy()] = values
     return nibabel.Nifti1Image(laid, np.array(model.spec.affine))
+
+
+def _cuts(model: VolumeNetwork) -> list[float]:
+    """Return the heights in millimetres of the slices, the same in each row."""
+    at = np.unravel_index(model.voxels.cpu().numpy(), model.spec.grid)
+    rows = np.array(model.spec.affine)
+    heights = rows[2, :3] @ np.array(at) + rows[2, 3]
+    lowest, highest = np.percentile(heights, CUTS)
+    return [float(each) for each in np.linspace(lowest, highest, N_CUTS)]
 
 
 def _end(values: Float64) -> float:
