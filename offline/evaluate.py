@@ -16,16 +16,19 @@ from offline.evaluation.metrics import pearson, r2, skill
 from offline.evaluation.report import Course, course_figure, table
 from offline.evaluation.surrogates import SurrogateTest, surrogate_test
 from offline.evaluation.task_baseline import predicted_by_task
+from offline.evaluation.volume_report import VolumeReport, print_volumes, volume_report
 from offline.splits.parts import SHUFFLED
 from offline.store.dataset import SEMI_SYNTHETIC, Store
 from rtfeedback.checkpoint import CheckpointSpec
 from rtfeedback.errors import DatasetError, listed
 from rtfeedback.folders import new_folder
+from rtfeedback.models.volume import VolumeNetwork
 from rtfeedback.predictor import Predictor
 from rtfeedback.signals import Float64
 
 SURROGATES = 999
 REPORT, FIGURE = "evaluation.json", "courses.png"
+VOLUMES, R_MAP = "volumes.png", "volume_r.nii.gz"  # of models of whole volumes
 
 
 def evaluate(predictor: Predictor, store: Store, out: Path) -> dict[str, Any]:
@@ -56,6 +59,8 @@ def evaluate(predictor: Predictor, store: Store, out: Path) -> dict[str, Any]:
         test = _partial([each.unbroken for each in found])
         report = _report(predictor, store, courses, test, reads)
         report["classes"] = class_report(predictor, store, courses)
+        volumes = volume_report(predictor, store, courses)
+        report["whole_volumes"] = volumes.scores if volumes else None
         for run, each in zip(report["runs"], found, strict=True):
             run["z"] = each.z.tolist()
             run["artefacts"] = each.artefacts.tolist()
@@ -63,6 +68,8 @@ def evaluate(predictor: Predictor, store: Store, out: Path) -> dict[str, Any]:
         (folder / REPORT).write_text(text, encoding="utf-8")
         title = f"{spec.model.name}: held-out runs, '{spec.targets[0].name}'"
         course_figure(folder / FIGURE, courses, title, report["note"])
+        if volumes:
+            _draw_volumes(folder, predictor, volumes, report["note"])
     return report
 
 
@@ -86,6 +93,8 @@ def print_report(report: dict[str, Any]) -> None:
     print(_summary(report, design))  # noqa: T201
     for classes in report["classes"]:
         print_classes(classes)
+    if report["whole_volumes"]:
+        print_volumes(report["whole_volumes"])
 
 
 def _summary(report: dict[str, Any], design: bool) -> str:
@@ -106,6 +115,17 @@ def _summary(report: dict[str, Any], design: bool) -> str:
         f" their artefacts and count in nothing. The test part was read"
         f" {report['test_reads']} x."
     )
+
+
+def _draw_volumes(folder: Path, predictor: Predictor, report: VolumeReport, note: str) -> None:
+    """Draw whole volumes, and keep the map of each voxel's r."""
+    from offline.evaluation.volume_figure import image, volume_figure
+
+    model = predictor.checkpoint.model
+    assert isinstance(model, VolumeNetwork)  # of others there is no report
+    title = f"{predictor.spec.model.name}: whole volumes of the held-out runs"
+    volume_figure(folder / VOLUMES, report, model, title, note)
+    image(model, report.r).to_filename(folder / R_MAP)
 
 
 def _check_store(spec: CheckpointSpec, store: Store) -> None:

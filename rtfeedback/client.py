@@ -38,7 +38,7 @@ class FeedbackClient:
     endpoint : str
         Where the daemon publishes.
     topics : tuple of str
-        `feedback`, `status`, `event`.
+        `feedback`, `status`, `event`, `volume`.
 
     Attributes
     ----------
@@ -52,6 +52,8 @@ class FeedbackClient:
         self.endpoint = endpoint
         self.missed = 0
         self._latest: dict[str, Any] | None = None
+        self._volume: tuple[dict[str, Any], bytes] | None = None
+        self._topics = set(topics)
         self._seq: int | None = None
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.SUB)
@@ -75,17 +77,37 @@ class FeedbackClient:
             if received is None:
                 return self._latest
 
+    def volume(self) -> tuple[dict[str, Any], bytes] | None:
+        """Return the newest whole volume as its header and its voxels, or None; never block.
+
+        The first call subscribes to them, unless `topics` did; a run sends them where its
+        config says `[volume] publish = true`. With numpy:
+
+            header, voxels = feedback.volume()
+            volume = numpy.frombuffer(voxels, header["dtype"]).reshape(header["shape"])
+
+        It is the same one until another comes: its `seq` is that of the feedback message
+        that it goes with. To see each of them, use `receive`.
+        """
+        if "volume" not in self._topics:
+            self._topics.add("volume")
+            self._socket.setsockopt(zmq.SUBSCRIBE, b"volume")
+        while self.receive(0.0) is not None:
+            pass
+        return self._volume
+
     def receive(self, timeout: float | None = None) -> dict[str, Any] | None:
         """Return the next message of any topic, or None when `timeout` seconds are over.
 
         Returns
         -------
         dict or None
-            The message, with `topic` and `receive_time` (LSL clock, seconds) added.
+            The message, with `topic` and `receive_time` (LSL clock, seconds) added; to that
+            of a volume, the voxels as `frame`, bytes.
         """
         if not self._socket.poll(None if timeout is None else round(timeout * 1000)):
             return None
-        topic, body = self._socket.recv_multipart()
+        topic, body, *frames = self._socket.recv_multipart()
         received = lsl_clock()
         message: dict[str, Any] = json.loads(body.decode("utf-8"))
         message["topic"] = topic.decode()
@@ -93,6 +115,9 @@ class FeedbackClient:
         if message["topic"] == "feedback":
             self._count(message["seq"])
             self._latest = message
+        elif message["topic"] == "volume":
+            self._volume = (dict(message), frames[0])
+            message["frame"] = frames[0]
         return message
 
     def age(self) -> float | None:

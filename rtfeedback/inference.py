@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from rtfeedback.models.volume import VolumeNetwork
 from rtfeedback.signals import Float32
 
 WARM_UPS = 3  # passes before a capture: libraries choose their algorithms in the first ones
+
+
+Pass = Callable[[Tensor], tuple[Tensor, Tensor | None]]
+"""Windows in; out the targets' z, and the voxels' that they are of where there are any."""
 
 
 class Inference(Protocol):
@@ -30,11 +36,25 @@ class Inference(Protocol):
     def __call__(self, window: Float32) -> list[float]:
         """Return the targets' z for a window, shape (n_features, n_times)."""
 
+    def voxels(self) -> Float32 | None:
+        """Return the voxels' z, shape (n_voxels,), of the pass that answered the last window.
+
+        They stay where the pass left them until they are asked for: whoever waits for the
+        targets does not wait for these. None of a model of regions alone. Valid until the
+        next window.
+        """
+
 
 def inference(model: nn.Module, shape: tuple[int, int], device: torch.device) -> Inference:
     """Return what computes a model, in its evaluation mode, on a device."""
     on = OnCUDA if device.type == "cuda" else OnCPU
     return on(model.to(device).eval(), shape, device)
+
+
+def _pass(model: nn.Module) -> Pass:
+    if isinstance(model, VolumeNetwork):
+        return model.whole
+    return lambda x: (model(x), None)
 
 
 class OnCPU:
@@ -44,13 +64,19 @@ class OnCPU:
     why_not = ""
 
     def __init__(self, model: nn.Module, shape: tuple[int, int], device: torch.device) -> None:
-        self._model = model
+        self._pass = _pass(model)
+        self._voxels: Tensor | None = None
 
     @torch.inference_mode()
     def __call__(self, window: Float32) -> list[float]:
         """Return the targets' z for a window, shape (n_features, n_times)."""
-        z: list[float] = self._model(torch.from_numpy(window)[None])[0].tolist()
+        targets, self._voxels = self._pass(torch.from_numpy(window)[None])
+        z: list[float] = targets[0].tolist()
         return z
+
+    def voxels(self) -> Float32 | None:
+        """Return the voxels' z, shape (n_voxels,), of the pass behind the last answer."""
+        return None if self._voxels is None else self._voxels[0].numpy()
 
 
 class OnCUDA:
@@ -59,7 +85,8 @@ class OnCUDA:
     The window goes into page-locked memory, from where it is copied without the host
     waiting; the graph launches all of the model's kernels at once, which one by one cost
     the host more than most of these models cost the device. A model that cannot be captured,
-    as it looks at its numbers to decide what to do, runs kernel by kernel instead.
+    as it looks at its numbers to decide what to do, runs kernel by kernel instead. Voxels
+    stay on the device, and come over by a copy of their own when they are asked for.
 
     See https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs.
 
@@ -73,25 +100,33 @@ class OnCUDA:
     """
 
     def __init__(self, model: nn.Module, shape: tuple[int, int], device: torch.device) -> None:
-        self._model = model
+        self._pass = _pass(model)
         self._pinned = torch.zeros(1, *shape, pin_memory=True)
         self._staging = self._pinned.numpy()[0]
         self._window = torch.zeros(1, *shape, device=device)
         self._stream = _stream(device)
         self._stream.wait_stream(torch.cuda.current_stream(device))  # for the weights
-        self._z = self._warm_up()
+        self._z, self._voxels = self._warm_up()
         self._answer = torch.zeros(self._z.shape, pin_memory=True)
+        self._laid: Tensor | None = None
+        if self._voxels is not None:
+            self._laid = torch.zeros(self._voxels.shape, pin_memory=True)
         self.why_not = ""
         self._graph = self._capture()
         self.captured = self._graph is not None
 
     @torch.inference_mode()
-    def _warm_up(self) -> Tensor:
+    def _warm_up(self) -> tuple[Tensor, Tensor | None]:
         with torch.cuda.stream(self._stream):
             for _ in range(WARM_UPS):
-                z: Tensor = self._model(self._window)[0]
+                found = self._of_window()
         self._stream.synchronize()
-        return z
+        return found
+
+    def _of_window(self) -> tuple[Tensor, Tensor | None]:
+        """Launch a pass over the window that lies on the device."""
+        z, voxels = self._pass(self._window)
+        return z[0], None if voxels is None else voxels[0]
 
     @torch.inference_mode()
     def _capture(self) -> torch.cuda.CUDAGraph | None:
@@ -104,13 +139,13 @@ class OnCUDA:
         try:
             # A capture that fails would leave its stream the current one; this does not.
             with torch.cuda.stream(self._stream), capture:
-                z = self._model(self._window)[0]
+                found = self._of_window()
         except RuntimeError as error:
             cause = error.__context__ or error  # that the capture is spoilt comes second
             self.why_not = str(cause).splitlines()[0]
             self._stream = _stream(self._window.device)
             return None
-        self._z = z  # where each replay leaves its outcome
+        self._z, self._voxels = found  # where each replay leaves its outcome
         return graph
 
     @torch.inference_mode()
@@ -120,13 +155,23 @@ class OnCUDA:
         with torch.cuda.stream(self._stream):
             self._window.copy_(self._pinned, non_blocking=True)
             if self._graph is None:
-                self._z = self._model(self._window)[0]
+                self._z, self._voxels = self._of_window()
             else:
                 self._graph.replay()
             self._answer.copy_(self._z, non_blocking=True)
         self._stream.synchronize()
         z: list[float] = self._answer.tolist()
         return z
+
+    @torch.inference_mode()
+    def voxels(self) -> Float32 | None:
+        """Return the voxels' z, shape (n_voxels,), of the pass behind the last answer."""
+        if self._voxels is None or self._laid is None:
+            return None
+        with torch.cuda.stream(self._stream):
+            self._laid.copy_(self._voxels, non_blocking=True)
+        self._stream.synchronize()
+        return self._laid.numpy()
 
 
 def _stream(device: torch.device) -> torch.cuda.Stream:

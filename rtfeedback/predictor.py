@@ -7,12 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
 from rtfeedback.arithmetic import fix_arithmetic
 from rtfeedback.checkpoint import Checkpoint, load_checkpoint
 from rtfeedback.errors import CheckpointError
 from rtfeedback.inference import inference
-from rtfeedback.signals import Float32, Prediction, ROIPrediction
+from rtfeedback.models.volume import VolumeNetwork
+from rtfeedback.signals import Float32, Int64, Prediction, ROIPrediction
 
 # No region's course goes so many training sds from its mean: the EEG was dead, railed or
 # in another unit.
@@ -58,6 +60,7 @@ class Predictor:
             self.spec.chain.n_features,
             self.spec.window.n_times(self.spec.chain.rate),
         )
+        self._lay = Layout.of(checkpoint.model)
         self.inference = inference(checkpoint.model, self.shape, self.device)
 
     @classmethod
@@ -69,6 +72,7 @@ class Predictor:
         """Make the first predictions, which are slow, before anyone waits for one."""
         for _ in range(3):
             self(np.zeros(self.shape, dtype=np.float32))
+            self.volume()
 
     def __call__(self, window: Float32) -> Prediction:
         """Predict every target from a window, shape (n_features, n_times)."""
@@ -79,6 +83,51 @@ class Predictor:
             sds = [exp(0.5 * each) for each in log_variances]
         raw = [value * sd + mean for value, (mean, sd) in zip(z, self._statistics, strict=True)]
         return dict(zip(self._names, map(ROIPrediction, raw, z, sds), strict=True))
+
+    def volume(self) -> Float32 | None:
+        """Return the whole volume whose regions were predicted last, of the same pass.
+
+        Returns
+        -------
+        float32, shape of `spec.volume.grid`, or None
+            In `spec.volume.unit`; NaN outside the mask, where nothing is predicted. A new
+            array each time. None where the checkpoint has no volume, or nothing was
+            predicted yet.
+        """
+        z = self.inference.voxels()
+        return None if z is None or self._lay is None else self._lay(z)
+
+
+class Layout:
+    """Voxels' z into a volume on its grid, the arithmetic of `VolumeNetwork.raw`.
+
+    Parameters
+    ----------
+    grid : tuple of int
+    voxels : int64, shape (n_voxels,)
+        Where they stand in the grid, in C order.
+    mean, sd : float32, shape (n_voxels,)
+    """
+
+    def __init__(
+        self, grid: tuple[int, int, int], voxels: Int64, mean: Float32, sd: Float32
+    ) -> None:
+        self._voxels, self._mean, self._sd = voxels, mean, sd
+        self._empty = np.full(grid, np.nan, dtype="<f4")
+
+    @classmethod
+    def of(cls, model: nn.Module) -> Layout | None:
+        """Return how a model's voxels are laid out; None of a model of regions alone."""
+        if not isinstance(model, VolumeNetwork):
+            return None
+        kept = (model.voxels, model.mean, model.sd)
+        return cls(model.spec.grid, *(each.cpu().numpy().copy() for each in kept))
+
+    def __call__(self, z: Float32) -> Float32:
+        """Return a volume, shape (x, y, z), of voxels' z, shape (n_voxels,)."""
+        laid = self._empty.copy()
+        laid.reshape(-1)[self._voxels] = z * self._sd + self._mean
+        return laid
 
 
 def plausible(prediction: Prediction) -> bool:

@@ -37,7 +37,7 @@ RATE = 250.0
 TR = 1.0  # s
 CHANNELS = ("Fp1", "C3", "Cz", "C4", "Pz")
 STALE = {"stale": 0.2}  # s, so that a test need not wait for half a second
-TOPICS = ("feedback", "status", "event")
+TOPICS = ("feedback", "status", "event", "volume")
 SCHEMA = json.loads((ROOT / "docs" / "feedback.schema.json").read_text(encoding="utf-8"))
 validator = jsonschema.Draft202012Validator(SCHEMA)
 
@@ -146,6 +146,7 @@ class Lab:
         *,
         markers: bool = False,
         stream: dict[str, Any] | None = None,
+        volume: dict[str, Any] | None = None,
         **options: Any,
     ) -> None:
         self.name = f"EEG-{uuid.uuid4().hex[:8]}"
@@ -159,7 +160,7 @@ class Lab:
             endpoint=f"tcp://127.0.0.1:{port}",
             **options,
         )
-        config = RunConfig.model_validate({"stream": stream or {}})
+        config = RunConfig.model_validate({"stream": stream or {}, "volume": volume or {}})
         self.daemon = Daemon(predictor, run, config)
         self.folder = self.daemon.folder.path
         self.client = FeedbackClient(run.endpoint, TOPICS)

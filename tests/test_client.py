@@ -207,6 +207,40 @@ def test_receive_gives_every_message_of_its_topics_in_order(
     assert client.receive(0.01) is None
 
 
+def test_volume_is_the_newest_one_and_never_blocks(
+    client: FeedbackClient, daemon: Publisher
+) -> None:
+    assert client.volume() is None  # it subscribes
+    deadline = time.monotonic() + WAIT
+    while (told := client.volume()) is None:
+        assert time.monotonic() < deadline
+        daemon.send_frame("volume", encode({"seq": 7, "shape": [1, 1, 2]}), b"\0" * 8)
+    assert (told[0]["topic"], told[0]["seq"], told[1]) == ("volume", 7, b"\0" * 8)
+    daemon.send("feedback", encode(feedback(8)))
+    daemon.send_frame("volume", encode({"seq": 8}), b"\1" * 10**6)
+    while told[0]["seq"] != 8:
+        assert time.monotonic() < deadline
+        told = client.volume() or told
+    assert told[1] == b"\1" * 10**6
+    assert client.volume() == told
+    latest = client.latest()  # what came beside it was not lost
+    assert latest is not None
+    assert latest["seq"] == 8
+    assert client.missed == 0
+
+
+def test_receive_gives_the_voxels_with_the_header(
+    client: FeedbackClient, daemon: Publisher
+) -> None:
+    client.volume()
+    deadline = time.monotonic() + WAIT
+    while (message := client.receive(0.02)) is None:
+        assert time.monotonic() < deadline
+        daemon.send_frame("volume", encode({"seq": 1}), b"\0" * 8)
+    assert (message["topic"], message["seq"], message["frame"]) == ("volume", 1, b"\0" * 8)
+    assert message["receive_time"] <= clock()
+
+
 def test_its_clock_is_lsls() -> None:
     assert rtfeedback.client.lsl_clock() == pytest.approx(clock(), abs=0.1)
 

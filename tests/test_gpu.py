@@ -16,6 +16,7 @@ from rtfeedback.inference import OnCPU, OnCUDA, inference
 from rtfeedback.models import EEGNetConfig, MeanPower, RidgeConfig, TCNConfig
 from rtfeedback.predictor import Predictor
 from rtfeedback.signals import Float32, Prediction
+from tests.volume_lab import save_volume_model, volume_spec
 
 Untrained = Callable[..., tuple[CheckpointSpec, nn.Module]]
 TOLERANCE = 1e-4  # z: sums in another order, in float32
@@ -148,3 +149,58 @@ def test_what_cannot_be_captured_runs_all_the_same() -> None:
         assert np.allclose(eager(window), on_cpu(window), rtol=0, atol=TOLERANCE)
     # And what comes after it is captured.
     assert inference(mean_power(), SHAPE, torch.device("cuda")).captured
+
+
+# ------------------------------------------------------------------ whole volumes
+
+
+@pytest.fixture
+def volumes(tmp_path: Path) -> Path:
+    save_volume_model(tmp_path / "volumes", volume_spec())
+    return tmp_path / "volumes"
+
+
+def tokens(shape: tuple[int, int], n: int = 8) -> Float32:
+    return np.float32(0.5) * windows(shape, n) - np.float32(
+        11
+    )  # log10 V**2, as the model's scaler has them
+
+
+def test_volumes_agree_with_the_cpus_and_are_of_the_window_that_was_answered(
+    volumes: Path,
+) -> None:
+    on_cpu = Predictor(load_checkpoint(volumes), "cpu")
+    on_gpu = Predictor(load_checkpoint(volumes), "cuda")
+    assert on_gpu.inference.captured, on_gpu.inference.why_not
+    kept = []
+    for window in tokens(on_cpu.shape):
+        told = on_gpu(window)
+        expected = on_cpu(window)
+        here, there = on_gpu.volume(), on_cpu.volume()
+        assert here is not None
+        assert there is not None
+        assert np.allclose(here, there, rtol=0, atol=TOLERANCE, equal_nan=True)
+        assert np.allclose(z_of(told), z_of(expected), rtol=0, atol=TOLERANCE)
+        kept.append(here)
+    assert len({each.tobytes() for each in kept}) == len(kept)
+
+
+def test_regions_have_the_same_bits_whether_or_not_the_gpus_volume_is_asked_for(
+    volumes: Path,
+) -> None:
+    asked, other = Predictor.load(volumes, "cuda"), Predictor.load(volumes, "cuda")
+    for window in tokens(asked.shape):
+        told = z_of(asked(window))
+        asked.volume()
+        assert told == z_of(asked(window)) == z_of(other(window))
+
+
+def test_the_host_waits_for_voxels_only_when_they_are_asked_for(volumes: Path) -> None:
+    predict = Predictor.load(volumes, "cuda")
+    predict.warm_up()
+    with waits_counted() as waits:
+        for window in tokens(predict.shape, 2):
+            predict(window)
+        assert waits == ["Stream"] * 2
+        predict.volume()
+    assert waits == ["Stream"] * 3

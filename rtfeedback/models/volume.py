@@ -94,7 +94,12 @@ class VolumeNetwork(Network):
 
     def forward(self, x: Tensor) -> Tensor:
         """Predict the regions' z, shape (n, n_targets), from windows."""
-        return self.of_volume(self.volume(x))
+        return self.whole(x)[0]
+
+    def whole(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Predict the regions' z and, in the same pass, the voxels' that they are of."""
+        z = self.volume(x)
+        return self.of_volume(z), z
 
     def outcome(self, x: Tensor) -> Tensor:
         """Return voxels' z: a training is judged by the volume, not by its regions."""

@@ -17,6 +17,7 @@ from rtfeedback.online.plausibility import Plausibility
 from rtfeedback.online.settings import RunConfig, RunOptions, other_tr
 from rtfeedback.online.trclock import TRClock
 from rtfeedback.online.volumes import CountedVolumes
+from rtfeedback.online.whole_volume import WholeVolume, is_due, whole_volume
 from rtfeedback.predictor import Predictor
 from rtfeedback.signals import Chunk, Feedback, Marker, StreamInfo, Window
 
@@ -26,6 +27,9 @@ class Tell(Protocol):
 
     def feedback(self, feedback: Feedback) -> None:
         """Take a feedback message."""
+
+    def volume(self, volume: WholeVolume) -> None:
+        """Take the volume that goes with the feedback message before it."""
 
     def event(self, kind: str, **facts: Any) -> None:
         """Take something that happened."""
@@ -140,12 +144,23 @@ class Course:
             if self._other_tr and window.reason == "ok":
                 window = replace(window, valid=False, reason="refused")
             self._last = window
-            self._tell.feedback(self.make.of_window(window, self.predictor))
+            feedback = self.make.of_window(window, self.predictor)
+            self._tell.feedback(feedback)
+            self._tell_volume(feedback)
         self._tell_happenings()
 
     def stale(self, reason: str, received: float | None) -> None:
         """Tell that no EEG comes; see `FeedbackMaker.stale`."""
         self._tell.feedback(self.make.stale(self._last, received, reason))
+
+    def _tell_volume(self, feedback: Feedback) -> None:
+        """Tell the volume of a message that has gone out, where one is asked for and due."""
+        wanted, spec = self.config.volume, self.predictor.spec.volume
+        if not wanted.publish or not is_due(feedback, wanted.every, self.period):
+            return
+        voxels = self.predictor.volume()
+        assert spec is not None and voxels is not None  # noqa: PT018 (`run_flags` refused it)
+        self._tell.volume(whole_volume(feedback, voxels, spec))
 
     def _tell_happenings(self) -> None:
         """Say what became of the streams, before any feedback that it bears on."""

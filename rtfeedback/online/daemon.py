@@ -129,7 +129,8 @@ class Daemon:
         with ExitStack() as undo:
             self.publisher = Publisher(self.options.endpoint)
             undo.callback(self.publisher.close)
-            self.folder = SessionFolder(self.options.out, **where)
+            frames = self.config.volume.publish and self.config.volume.record
+            self.folder = SessionFolder(self.options.out, **where, frames=frames)
             undo.callback(self.folder.close)
             self.folder.lock(options, checkpoint.path, self.predictor.device)
             undo.pop_all()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from collections import deque
 from typing import Any
 
 import zmq
@@ -14,6 +15,7 @@ from rtfeedback.online.encoding import encode
 
 PATIENCE = 3.0  # s that a taken port is tried: its last owner may be closing
 LINGER = 1000  # ms for what is under way when the run ends
+UNDER_WAY = 8  # frames of voxels that may wait for a client that does not take them
 _ENDPOINT = re.compile(r"tcp://(127\.\d+\.\d+\.\d+|localhost):(\d+)")
 
 
@@ -39,6 +41,7 @@ class Publisher:
         try:
             self._pub = self._bind(zmq.PUB, self.endpoint)
             self._rep = self._bind(zmq.REP, self.control_endpoint)
+            self._under_way: deque[zmq.MessageTracker] = deque()
         except PublishError:
             self._context.destroy(linger=0)
             raise
@@ -46,6 +49,19 @@ class Publisher:
     def send(self, topic: str, encoded: bytes) -> None:
         """Publish a message, as it is encoded; it never blocks, whoever listens."""
         self._pub.send_multipart([topic.encode(), encoded])
+
+    def send_frame(self, topic: str, encoded: bytes, frame: bytes) -> None:
+        """Publish a message with a third frame of bytes, which is not copied; it never blocks.
+
+        What a client does not take is kept for it, a thousand messages long: of frames that
+        would be gigabytes, so while some still wait no more are sent.
+        """
+        while self._under_way and self._under_way[0].done:
+            self._under_way.popleft()
+        if len(self._under_way) < UNDER_WAY:
+            parts = [topic.encode(), encoded, frame]
+            tracker = self._pub.send_multipart(parts, copy=False, track=True)
+            self._under_way.append(tracker)
 
     def asked(self) -> dict[str, Any] | None:
         """Return a command that was sent, or None; each has to be answered."""

@@ -28,6 +28,7 @@ BOUNDARY = 10.0  # s between the marks by which a damaged XDF file is read on
 LATE = 30.0  # s for which the disk may take nothing; more, and recording is lost
 WAITING = 256 * 2**20  # bytes that may wait for the disk; more, and recording is lost
 CLOSING = 10.0  # s that the end of a run waits for the disk
+FRAMES = "volumes.f4"  # voxels of published volumes, one after the other
 _OVERHEAD = 256  # bytes that anything costs while it waits
 
 Row = tuple[Any, ...] | str  # a marker: text or number by channel
@@ -35,7 +36,7 @@ _Item = tuple[Callable[..., None], tuple[Any, ...]]
 
 
 class Recorder:
-    """The record of one run: `STEM.xdf`, `messages.jsonl` and `run.log`.
+    """The record of one run: `STEM.xdf`, `messages.jsonl`, `run.log`, perhaps `volumes.f4`.
 
     All but `close` return at once, whatever the disk does. Where recording is lost, what
     was recorded until then stays whole, and the run goes on.
@@ -46,6 +47,8 @@ class Recorder:
         There already.
     stem : str
         Of the XDF file's name.
+    frames : bool
+        Whether frames are kept.
 
     Raises
     ------
@@ -53,9 +56,10 @@ class Recorder:
         A file is there already, or cannot be written.
     """
 
-    def __init__(self, folder: Path, stem: str) -> None:
+    def __init__(self, folder: Path, stem: str, *, frames: bool = False) -> None:
         self._why = ""  # it is lost
-        self._disk = _Disk(folder, stem)
+        self._frames = frames
+        self._disk = _Disk(folder, stem, frames)
         self._since: deque[float] = deque()  # when each batch that waits was handed over
         self._items: list[_Item] = []
         self._size = 0  # bytes in `_items`
@@ -130,6 +134,11 @@ class Recorder:
         """Append a line to one of the text files."""
         self._put(len(text), self._disk.line, file, text)
 
+    def frame(self, frame: bytes) -> None:
+        """Append a volume's voxels as they are, where they are kept."""
+        if self._frames:
+            self._put(len(frame), self._disk.frame, frame)
+
     def end_stream(self, stream: int) -> None:
         """End a stream, and count its samples in the file."""
         self._put(0, self._disk.end, stream)
@@ -197,11 +206,12 @@ class Recorder:
 class _Disk:
     """The files of a record, which one thread writes."""
 
-    def __init__(self, folder: Path, stem: str) -> None:
+    def __init__(self, folder: Path, stem: str, frames: bool) -> None:
         self.failed = False
         self._files: dict[str, WholeFile] = {}
         # In the order in which they are written.
-        names = {"messages": "messages.jsonl", "log": "run.log"}
+        names = {"frames": FRAMES} if frames else {}
+        names |= {"messages": "messages.jsonl", "log": "run.log"}
         try:
             for key, name in {"xdf": f"{stem}.xdf", **names}.items():
                 self._files[key] = WholeFile(folder / name)
@@ -233,6 +243,9 @@ class _Disk:
 
     def line(self, file: str, text: str) -> None:
         self._files[file].pieces.append((text + "\n").encode("utf-8", "backslashreplace"))
+
+    def frame(self, frame: bytes) -> None:
+        self._files["frames"].pieces.append(frame)
 
     def end(self, stream: int) -> None:
         self._xdf.pieces.append(self._streams.pop(stream).footer())

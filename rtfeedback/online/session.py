@@ -23,7 +23,8 @@ class SessionFolder:
     """`sub-XX/ses-YY/run-ZZ` below a folder: all that a run received and published.
 
     `NAME.xdf` holds EEG and markers as received, `messages.jsonl` what was published,
-    `run.log` the log, `run.json` the locked settings, `checkpoint` a copy of that.
+    `run.log` the log, `run.json` the locked settings, `checkpoint` a copy of that,
+    `volumes.f4` the voxels of published volumes, where that is asked.
 
     Parameters
     ----------
@@ -32,6 +33,8 @@ class SessionFolder:
     subject, session : str
     run : str or None
         The next free number where it is None.
+    frames : bool
+        Whether voxels are kept.
 
     Attributes
     ----------
@@ -44,14 +47,16 @@ class SessionFolder:
         If the run's folder is there already, or cannot be written.
     """
 
-    def __init__(self, root: Path, *, subject: str, session: str, run: str | None) -> None:
+    def __init__(
+        self, root: Path, *, subject: str, session: str, run: str | None, frames: bool = False
+    ) -> None:
         visit = root / f"sub-{subject}" / f"ses-{session}"
         self.session = f"sub-{subject}_ses-{session}"
         self.run = run or _next_run(visit)
         self.path = visit / f"run-{self.run}"
         try:
             self.path.mkdir(parents=True)
-            self.record = Recorder(self.path, f"{self.session}_run-{self.run}")
+            self.record = Recorder(self.path, f"{self.session}_run-{self.run}", frames=frames)
         except FileExistsError as error:
             raise OutputError(
                 f"{self.path} is there already", do="Name another run, or leave it unnamed"
@@ -82,6 +87,10 @@ class SessionFolder:
     def message(self, topic: str, encoded: str) -> None:
         """Append a published message, a JSON object."""
         self.record.line("messages", f'{{"topic":"{topic}",{encoded[1:]}')
+
+    def frame(self, frame: bytes) -> None:
+        """Append the voxels of a published volume, before its message, where they are kept."""
+        self.record.frame(frame)
 
     def log(self, line: str) -> None:
         """Append a line to the run's log."""

@@ -47,11 +47,23 @@ class StreamConfig(Config):
     none."""
 
 
+class VolumeConfig(Config):
+    """Whether whole volumes are told, where the checkpoint predicts any."""
+
+    publish: bool = False
+    """Whether valid volumes go out on the topic `volume`, each after its feedback."""
+    every: Annotated[int, Field(ge=1)] = 1
+    """Of so many volumes one is published: those whose number it divides."""
+    record: bool = False
+    """Whether the session keeps the voxels, too; their hash is kept always."""
+
+
 class RunConfig(Config):
     """The TOML of a run."""
 
     session: SessionConfig = SessionConfig()
     stream: StreamConfig = StreamConfig()
+    volume: VolumeConfig = VolumeConfig()
 
 
 SAME_TR = 1e-3  # share by which two TRs may differ and be the same
@@ -97,8 +109,15 @@ def run_flags(spec: CheckpointSpec, config: RunConfig, options: RunOptions) -> t
     ------
     CheckpointError
         If the run is in another environment than the training's and that is not accepted,
-        or has another TR than the one that the model is bound to.
+        or has another TR than the one that the model is bound to, or is to publish volumes
+        of a model that has none.
     """
+    if config.volume.publish and spec.volume is None:
+        raise CheckpointError(
+            "[volume] publish asks for whole volumes",
+            found=f"The checkpoint's '{spec.model.name}' predicts regions only",
+            do="Leave it out, or train a model of volumes, such as 'volume-lowrank'",
+        )
     if reason := other_tr(spec, options.tr or spec.tr):
         raise CheckpointError(
             "The run's TR is another than the model's",

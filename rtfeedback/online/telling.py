@@ -14,6 +14,7 @@ from rtfeedback.online.encoding import FeedbackEncoder, encode
 from rtfeedback.online.outlets import FeedbackOutlet
 from rtfeedback.online.publisher import Publisher
 from rtfeedback.online.session import SessionFolder
+from rtfeedback.online.whole_volume import WholeVolume
 from rtfeedback.signals import SCHEMA, Feedback
 
 BEHIND = 5.0  # s that something waits for the disk, from which that is told
@@ -56,6 +57,13 @@ class Telling:
         self.last = feedback
         if self._outlet:
             self._outlet.push(feedback)
+
+    def volume(self, volume: WholeVolume) -> None:
+        """Publish a whole volume, and keep its header, and its voxels where that is asked."""
+        encoded = encode({**volume.header, "publish_time": lsl.clock()})
+        self._publisher.send_frame("volume", encoded, volume.frame)
+        self._folder.frame(volume.frame)
+        self._folder.message("volume", encoded.decode())
 
     def status(self, facts: dict[str, Any]) -> None:
         """Publish a heartbeat."""

@@ -33,13 +33,25 @@ class _Published(BaseModel, strict=True):
     rois: dict[str, dict[str, float | None]]
 
 
+class _Volume(BaseModel, strict=True):
+    """What is compared of a whole volume."""
+
+    seq: int
+    volume: int
+    sha256: str
+
+
 class _Happened(BaseModel, strict=True):
     """What is compared of an event."""
 
     event: str
 
 
-_COMPARED: dict[str, type[BaseModel]] = {"feedback": _Published, "event": _Happened}
+_COMPARED: dict[str, type[BaseModel]] = {
+    "feedback": _Published,
+    "volume": _Volume,
+    "event": _Happened,
+}
 
 
 class Locked(Config):

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from rtfeedback.online.whole_volume import WholeVolume
 from rtfeedback.signals import Chunk, Feedback
 
 Message = dict[str, Any]
@@ -37,12 +38,15 @@ class Comparison:
 
     Attributes
     ----------
-    published, published_events : list of dict
+    published, published_events, published_volumes : list of dict
         What of it is computed again; events know how many windows were answered before.
     apart : list of float
         For each feedback message that was computed, by how much of z its numbers differ
         from what was published; infinite where anything else does.
-    identical_events : int
+    identical_events, identical_volumes : int
+        A volume is, if its hash is.
+    alike_volumes : int
+        Volumes of which no more than the hash differs: by how much, a hash does not say.
     differences : list of str
         What is not identical, in words.
     beyond : int
@@ -56,10 +60,12 @@ class Comparison:
         self._sds = sds
         self.published = [m for m in messages if m["topic"] == "feedback"]
         self.published_events = list(_events(messages))
+        self.published_volumes = [m for m in messages if m["topic"] == "volume"]
         self.apart: list[float] = []
         self.identical_events = self.beyond = self.from_eeg = self.of_silence = 0
+        self.identical_volumes = self.alike_volumes = 0
         self.differences: list[str] = []
-        self._windows = self._events = 0  # that were computed
+        self._windows = self._events = self._volumes = 0  # that were computed
         self._reached = -inf  # stamp of the newest EEG
         self._beyond_from = inf  # stamp of the EEG of the first message beyond
 
@@ -116,6 +122,23 @@ class Comparison:
         else:
             self._differ(f"event {self._events - 1}", published, computed)
 
+    def volume(self, volume: WholeVolume) -> None:
+        """Compare a whole volume with the one of its place."""
+        if self._volumes == len(self.published_volumes):
+            self._go_beyond(self._reached)
+            return
+        published, computed = self.published_volumes[self._volumes], volume.header
+        self._volumes += 1
+        differ = {
+            name
+            for name in published.keys() | computed.keys()
+            if name not in TIMED and published.get(name) != computed.get(name)
+        }
+        self.identical_volumes += not differ
+        self.alike_volumes += differ == {"sha256"}
+        if differ:
+            self._differ(f"volume of seq {published['seq']}", published, computed)
+
     # --- the outcome -----------------------------------------------------------------
 
     @property
@@ -136,7 +159,8 @@ class Comparison:
     def missing(self) -> int:
         """Messages that were published, and were not computed."""
         feedback = len(self.published) - len(self.apart)
-        return feedback + len(self.published_events) - self._events
+        events = len(self.published_events) - self._events
+        return feedback + events + len(self.published_volumes) - self._volumes
 
     @property
     def furthest(self) -> float:

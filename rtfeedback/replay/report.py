@@ -56,8 +56,18 @@ def is_same(archive: Archive, comparison: Comparison, tolerance: float = 0.0) ->
     return (
         comparison.within(tolerance) == len(comparison.published)
         and comparison.identical_events == len(comparison.published_events)
+        and _same_volumes(comparison, tolerance)
         and not _wanting(archive, comparison)
     )
+
+
+def _same_volumes(comparison: Comparison, tolerance: float) -> bool:
+    """Return whether all volumes are as published, as far as hashes can tell.
+
+    Where numbers may differ by a tolerance hashes do, and their regions have to do.
+    """
+    alike = comparison.alike_volumes if tolerance else 0
+    return comparison.identical_volumes + alike == len(comparison.published_volumes)
 
 
 def _wanting(archive: Archive, comparison: Comparison) -> list[str]:
@@ -90,6 +100,13 @@ def _lines(archive: Archive, comparison: Comparison, tolerance: float) -> list[s
         furthest = f"the largest difference is {comparison.furthest:.1e}"
         lines.append(f"{within} of {n} within {tolerance:g} of z; {furthest}")
     lines.append(f"events: {comparison.identical_events} of {n_events} identical")
+    if n_volumes := len(comparison.published_volumes):
+        lines.append(f"volumes: {comparison.identical_volumes} of {n_volumes} identical")
+        if tolerance and comparison.alike_volumes:
+            lines.append(
+                f"{comparison.alike_volumes} volumes have another hash, which does not say by"
+                " how much they differ; their regions do."
+            )
     if not archive.closed:
         lines.append("The record ends before the run did: it was killed, or its disk was full.")
     lines += _wanting(archive, comparison)

@@ -65,3 +65,18 @@ def ridge(prepared: Path) -> Path:
     """Return the checkpoint of a ridge: trained on runs 1 and 2, run 4 is held out."""
     train(Store(prepared), prepared.parent / "ridge", TrainConfig())
     return prepared.parent / "ridge"
+
+
+@pytest.fixture(scope="session")
+def volumes(bids: Path, tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """Return the simulated dataset's store with volumes of 12 mm."""
+    config = {
+        "volumes": {"grid": 12.0},
+        "targets": [
+            {"name": "motor", "mask": MASK},
+            {"name": "sphere", "radius": 20.0},
+            {"name": "both", "difference": ["motor", "sphere"]},
+        ],
+    }
+    out = tmp_path_factory.mktemp("volumes") / "store"
+    return Store(prepare(bids, out, PrepareConfig.model_validate(config)))

@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from offline.evaluate import evaluate
-from offline.prepare import PrepareConfig, prepare
 from offline.store.dataset import Store, window_at
 from offline.store.examples import Examples
 from offline.train import TrainConfig, train
@@ -22,7 +21,6 @@ from rtfeedback.predictor import Predictor
 from rtfeedback.signals import Float64
 from rtfeedback.windows import WindowSpec
 
-MASK = "derivatives/simulated/motor_mask.nii.gz"
 DENSE = {"length": 8.0, "embedding": 4, "hidden": (8, 4)}
 MODELS: dict[str, dict[str, Any]] = {
     "fc": DENSE,
@@ -44,21 +42,6 @@ MODELS: dict[str, dict[str, Any]] = {
     "calhas": {"length": 20.0, "tr": 2.0, "highest": 40.0, "latent": 8},
     "volume-lowrank": {"length": 8.0, "components": 4, "encoder": {"name": "tcn", "blocks": 3}},
 }
-
-
-@pytest.fixture(scope="module")
-def volumes(bids: Path, tmp_path_factory: pytest.TempPathFactory) -> Store:
-    """Return the simulated dataset's store with volumes of 12 mm."""
-    config = {
-        "volumes": {"grid": 12.0},
-        "targets": [
-            {"name": "motor", "mask": MASK},
-            {"name": "sphere", "radius": 20.0},
-            {"name": "both", "difference": ["motor", "sphere"]},
-        ],
-    }
-    out = tmp_path_factory.mktemp("volumes") / "store"
-    return Store(prepare(bids, out, PrepareConfig.model_validate(config)))
 
 
 def recipe(name: str, **fit: Any) -> TrainConfig:

@@ -7,8 +7,10 @@ import pytest
 
 from rtfeedback.config import load_config
 from rtfeedback.errors import CheckpointError, ConfigError
+from rtfeedback.models.volume import VolumeSpec
 from rtfeedback.online.settings import RunConfig, RunOptions, run_flags
 from tests.lab import checkpoint_spec
+from tests.volume_lab import volume_spec
 
 
 def flags(
@@ -64,13 +66,28 @@ def test_an_empty_config_is_a_whole_one(tmp_path: Path) -> None:
     assert load(tmp_path, "") == RunConfig()
 
 
-@pytest.mark.parametrize(
-    "key", [*checkpoint_spec().model_dump(by_alias=True), "channels", "reference", "rate"]
-)
+HELD = {*checkpoint_spec().model_dump(by_alias=True), "channels", "reference", "rate"}
+
+
+@pytest.mark.parametrize("key", sorted(HELD - {"volume"}))
 def test_a_config_cannot_restate_what_the_checkpoint_holds(tmp_path: Path, key: str) -> None:
     for text in (f"{key} = 1", f"[{key}]", f"[session]\n{key} = 1", f"[stream]\n{key} = 1"):
         with pytest.raises(ConfigError, match=f"'(session.|stream.)?{key}'"):
             load(tmp_path, text)
+
+
+@pytest.mark.parametrize("key", VolumeSpec.model_fields)
+def test_a_config_cannot_restate_what_a_volume_is(tmp_path: Path, key: str) -> None:
+    with pytest.raises(ConfigError, match=f"'volume.{key}'"):
+        load(tmp_path, f"[volume]\n{key} = 1")
+
+
+def test_volumes_of_a_model_of_regions_are_refused_with_the_way_out() -> None:
+    config = RunConfig.model_validate({"volume": {"publish": True}})
+    options = RunOptions(stream="EEG", out=Path())
+    with pytest.raises(CheckpointError, match=r"'ridge' predicts regions only.+volume-lowrank"):
+        run_flags(checkpoint_spec(), config, options)
+    assert run_flags(volume_spec(), config, options) == ("environment_assumed",)
 
 
 @pytest.mark.parametrize(
@@ -84,6 +101,7 @@ def test_a_config_cannot_restate_what_the_checkpoint_holds(tmp_path: Path, key: 
         "stream.gap = -1",
         "stream.stale = nan",
         "stream.stale = inf",
+        "volume.every = 0",
     ],
 )
 def test_a_value_that_makes_no_sense_is_refused(tmp_path: Path, text: str) -> None:
