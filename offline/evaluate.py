@@ -115,6 +115,14 @@ def _check_store(spec: CheckpointSpec, store: Store) -> None:
             found=f"It names {spec.training.store[:12]}, this one is {store.hash[:12]}",
             do="Evaluate on the store that it was trained on: it names the held-out runs",
         )
+    if spec.chain != store.chain(spec.model.chain):
+        raise DatasetError(
+            f"The chain of the store {store.path} is not the checkpoint's",
+            found="By EEG alone it was calibrated for another subject or day"
+            if spec.calibrations
+            else "The store has other artefact limits",
+            do="Evaluate its parent, or calibrate it by a store of the subject's own runs",
+        )
 
 
 def _report(

@@ -1,4 +1,4 @@
-"""What runs at the desk: demo, simulate, fetch, prepare, train, evaluate, play."""
+"""What runs at the desk: demo, simulate, fetch, prepare, train, calibrate, evaluate, play."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from rtfeedback.commands.arguments import (
     settings_of,
 )
 
+LISTEN = 180.0  # s of a live stream that a calibration takes
 SKIPPED = 3  # exit code of a store that lacks some of the dataset's runs
 
 
@@ -223,6 +224,54 @@ def evaluate(
     predictor = Predictor.load(checkpoint, "cpu")
     print_report(evaluate_checkpoint(predictor, Store(data), out))
     print(out)  # noqa: T201
+
+
+def calibrate(
+    checkpoint: Annotated[Path, typer.Argument(help="The parent's folder; it stays as is.")],
+    eeg: Annotated[
+        Path | None, typer.Option(help="A recording of two to five minutes of EEG.")
+    ] = None,
+    stream: Annotated[
+        str | None, typer.Option(help="Or the EEG stream to listen to now.")
+    ] = None,
+    store: Annotated[
+        Path | None, typer.Option(help="Or a store of the subject's runs with BOLD.")
+    ] = None,
+    seconds: Annotated[
+        float | None, typer.Option(help="Of EEG; 180 of a stream, all of a recording.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="New folder; below ./checkpoints without.")
+    ] = None,
+) -> None:
+    """Make a child of a checkpoint for a new subject or day."""
+    given = [each for each in (eeg, stream, store) if each is not None]
+    if len(given) != 1:
+        raise typer.BadParameter("Name one of --eeg, --stream and --store")
+    if store and seconds is not None:
+        raise typer.BadParameter("--seconds goes with --eeg or --stream")
+    check_positive(seconds=seconds)
+    from offline.calibrate import calibrate_by_eeg, calibrate_by_fmri
+    from offline.recording_stream import recording_source
+    from offline.store.dataset import Store
+    from rtfeedback.checkpoint import load_checkpoint
+    from rtfeedback.online.address import make_source
+
+    parent = load_checkpoint(checkpoint)
+    out = out or next_folder(Path("checkpoints"), f"{checkpoint.resolve().name}-calibrated")
+    if store:
+        spec = calibrate_by_fmri(parent, Store(store), out)
+    else:
+        source = recording_source(eeg) if eeg else make_source(stream=stream or "")
+        seconds = seconds or (float("inf") if eeg else LISTEN)
+        spec = calibrate_by_eeg(parent, source, out, seconds=seconds)
+    done = spec.calibrations[-1]
+    facts = ", ".join(f"{key} {_short(value)}" for key, value in done.notes.items())
+    print(f"{out}\n{done.method} by {done.seconds:.0f} s of {done.source}: {facts}")  # noqa: T201
+
+
+def _short(value: float | str) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def play(
