@@ -11,7 +11,12 @@ from typing import Any
 import numpy as np
 
 from offline.evaluation.class_report import class_report, print_classes
-from offline.evaluation.held_out import held_out_runs, predict_held_out
+from offline.evaluation.coverage import (
+    coverage_figure,
+    uncertainty_line,
+    uncertainty_report,
+)
+from offline.evaluation.held_out import Predicted, held_out_runs, predict_held_out
 from offline.evaluation.metrics import pearson, r2, skill
 from offline.evaluation.report import Course, course_figure, table
 from offline.evaluation.surrogates import SurrogateTest, surrogate_test
@@ -25,7 +30,7 @@ from rtfeedback.predictor import Predictor
 from rtfeedback.signals import Float64
 
 SURROGATES = 999
-REPORT, FIGURE = "evaluation.json", "courses.png"
+REPORT, FIGURE, COVERAGE = "evaluation.json", "courses.png", "coverage.png"
 
 
 def evaluate(predictor: Predictor, store: Store, out: Path) -> dict[str, Any]:
@@ -56,6 +61,7 @@ def evaluate(predictor: Predictor, store: Store, out: Path) -> dict[str, Any]:
         test = _partial([each.unbroken for each in found])
         report = _report(predictor, store, courses, test, reads)
         report["classes"] = class_report(predictor, store, courses)
+        report["uncertainty"] = _uncertainty(predictor, store, found)
         for run, each in zip(report["runs"], found, strict=True):
             run["z"] = each.z.tolist()
             run["artefacts"] = each.artefacts.tolist()
@@ -63,6 +69,8 @@ def evaluate(predictor: Predictor, store: Store, out: Path) -> dict[str, Any]:
         (folder / REPORT).write_text(text, encoding="utf-8")
         title = f"{spec.model.name}: held-out runs, '{spec.targets[0].name}'"
         course_figure(folder / FIGURE, courses, title, report["note"])
+        if report["uncertainty"]:
+            coverage_figure(folder / COVERAGE, report["uncertainty"], title)
     return report
 
 
@@ -84,6 +92,8 @@ def print_report(report: dict[str, Any]) -> None:
     title = f"{report['model']}: predicting '{report['target']}'; R2 is over the training mean"
     table(rows, headers, f"{title}; a plain r includes the task" if design else title)
     print(_summary(report, design))  # noqa: T201
+    if report["uncertainty"]:
+        print(uncertainty_line(report["uncertainty"]))  # noqa: T201
     for classes in report["classes"]:
         print_classes(classes)
 
@@ -106,6 +116,30 @@ def _summary(report: dict[str, Any], design: bool) -> str:
         f" their artefacts and count in nothing. The test part was read"
         f" {report['test_reads']} x."
     )
+
+
+def _uncertainty(
+    predictor: Predictor, store: Store, found: Sequence[Predicted]
+) -> dict[str, Any] | None:
+    """Return how far a stated sd can be believed; None where the model states none."""
+    target = predictor.spec.targets[0]
+    test = _together([each.errors(target) for each in found])
+    if test is None:
+        return None
+    names = held_out_runs(predictor.spec, "validation")
+    held = [predict_held_out(predictor, store.runs[name], "validation") for name in names]
+    return uncertainty_report(test, _together([each.errors(target) for each in held]))
+
+
+def _together(
+    errors: Sequence[tuple[Float64, Float64] | None],
+) -> tuple[Float64, Float64] | None:
+    """Return errors and sds of all runs; None where there are none."""
+    known = [each for each in errors if each is not None]
+    if not known:
+        return None
+    error, sd = (np.concatenate(each) for each in zip(*known, strict=True))
+    return error, sd
 
 
 def _check_store(spec: CheckpointSpec, store: Store) -> None:
