@@ -6,9 +6,9 @@ import copy
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
-from typing import Any
 
 import torch
+from torch import nn
 
 from offline.calibration.few_shot import FewShot, can_learn
 from offline.calibration.fit_eeg import fit_eeg
@@ -31,6 +31,7 @@ from rtfeedback.arithmetic import fix_arithmetic
 from rtfeedback.checkpoint import Calibration, Checkpoint, CheckpointSpec, save_checkpoint
 from rtfeedback.errors import CheckpointError, DatasetError
 from rtfeedback.folders import check_free
+from rtfeedback.models.layers.scaler import FeatureScaler
 from rtfeedback.online.source import Source
 from rtfeedback.provenance import versions
 from rtfeedback.windows import WindowSpec
@@ -70,8 +71,8 @@ def calibrate_by_eeg(
     heard = hear(source, parent.spec, seconds)
     fit = fit_eeg(parent.spec.chain, heard)
     model = copy.deepcopy(parent.model)
-    scaler: Any = model.scaler
-    scaler.fit(fit.mean, fit.sd)
+    for scaler in _scalers(model):
+        scaler.fit(fit.mean, fit.sd)
     calibration = Calibration(
         parent=parent.hash,
         by="eeg",
@@ -111,7 +112,7 @@ def calibrate_by_fmri(parent: Checkpoint, store: Store, out: Path) -> Checkpoint
         raise CheckpointError(
             f"A model such as '{parent.spec.model.name}' of this checkpoint cannot be fitted"
             " to a new subject's BOLD",
-            found="Its outputs are whole volumes or classes, and not regions",
+            found="Its outputs are whole volumes or classes, or it is an ensemble",
             do="Calibrate by EEG alone, or train on the subject's runs",
         )
     data = _Data.of(parent.spec, store)
@@ -223,8 +224,13 @@ def _overlap(
     return not set(seen[name]).isdisjoint(test[name])
 
 
+def _scalers(model: nn.Module) -> list[FeatureScaler]:
+    """Return a model's scalers: one, or one for each member of an ensemble."""
+    return [each for each in model.modules() if isinstance(each, FeatureScaler)]
+
+
 def _check_scaler(parent: Checkpoint) -> None:
-    if not hasattr(parent.model, "scaler"):
+    if not _scalers(parent.model):
         raise CheckpointError(
             f"The model '{parent.spec.model.name}' has no scaler that EEG could be fitted to",
             do="Calibrate a checkpoint that 'rtfeedback train' wrote",

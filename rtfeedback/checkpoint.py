@@ -23,6 +23,7 @@ from rtfeedback.config import Config, explain
 from rtfeedback.errors import CheckpointError, RtfeedbackError
 from rtfeedback.folders import new_folder
 from rtfeedback.models import ModelConfig, Shape, build_model
+from rtfeedback.models.ensemble import Ensemble
 from rtfeedback.models.volume import VolumeSpec
 from rtfeedback.windows import WindowSpec
 
@@ -114,6 +115,8 @@ class CheckpointSpec(Config):
         default="rtfeedback/checkpoint/1", alias="schema"
     )
     model: ModelConfig
+    members: Annotated[int, Field(ge=1, le=64)] = 1
+    """Networks of that kind, whose mean is told, and whose differences are its sd."""
     chain: ChainSpec
     window: WindowSpec
     volume: VolumeSpec | None = None
@@ -141,6 +144,8 @@ class CheckpointSpec(Config):
             n_bands=self.chain.n_features // len(self.chain.channels),
             volume=self.volume,
         )
+        if self.members > 1:
+            return Ensemble([build_model(self.model, shape) for _ in range(self.members)])
         return build_model(self.model, shape)
 
 

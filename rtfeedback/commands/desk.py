@@ -187,8 +187,12 @@ def train(
     allow_shuffled: Annotated[
         bool, typer.Option("--allow-shuffled", help="Leave for [split] kind = 'shuffled'.")
     ] = False,
+    ensemble: Annotated[
+        int, typer.Option(min=1, max=64, help="Networks, from as many seeds; their sd is told.")
+    ] = 1,
 ) -> None:
     """Fit a model and write its checkpoint."""
+    from offline.ensemble import train_ensemble
     from offline.for_cap import store_for_cap
     from offline.store.dataset import Store
     from offline.train import TrainConfig
@@ -201,7 +205,10 @@ def train(
     store = Store(data or newest(Path("prepared"), "store.json", "rtfeedback prepare BIDS"))
     store = store_for_cap(store, channels) if channels else store
     out = out or next_folder(Path("checkpoints"), f"{store.path.name}-{recipe.model.name}")
-    spec = train_model(store, out, recipe)
+    if ensemble > 1:
+        spec = train_ensemble(store, out, recipe, ensemble)
+    else:
+        spec = train_model(store, out, recipe)
     _warn(spec.training.semi_synthetic)
     facts = ", ".join(f"{key} {value}" for key, value in spec.training.notes.items())
     print(f"{out}\n{spec.model.name}: {facts}")  # noqa: T201
