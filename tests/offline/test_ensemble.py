@@ -55,7 +55,7 @@ def test_it_says_its_members_mean_and_how_far_they_are_apart(
     x = window(ensemble)
     told = ensemble(x)
     for name, roi in told.items():
-        zs = [member(x)[name].z for member in members]
+        zs = np.array([member(x)[name].z for member in members], np.float64)
         assert roi.z == pytest.approx(np.mean(zs), abs=1e-6)
         assert roi.sd == pytest.approx(np.std(zs), rel=1e-4)
         assert roi.sd is not None
