@@ -11,7 +11,12 @@ from typing import Any
 import numpy as np
 
 from offline.evaluation.class_report import class_report, print_classes
-from offline.evaluation.held_out import held_out_runs, predict_held_out
+from offline.evaluation.coverage import (
+    coverage_figure,
+    uncertainty_line,
+    uncertainty_report,
+)
+from offline.evaluation.held_out import Predicted, held_out_runs, predict_held_out
 from offline.evaluation.metrics import pearson, r2, skill
 from offline.evaluation.report import Course, course_figure, table
 from offline.evaluation.surrogates import SurrogateTest, surrogate_test
@@ -27,7 +32,7 @@ from rtfeedback.predictor import Predictor
 from rtfeedback.signals import Float64
 
 SURROGATES = 999
-REPORT, FIGURE = "evaluation.json", "courses.png"
+REPORT, FIGURE, COVERAGE = "evaluation.json", "courses.png", "coverage.png"
 VOLUMES, R_MAP = "volumes.png", "volume_r.nii.gz"  # of models of whole volumes
 
 
@@ -61,6 +66,7 @@ def evaluate(predictor: Predictor, store: Store, out: Path) -> dict[str, Any]:
         report["classes"] = class_report(predictor, store, courses)
         volumes = volume_report(predictor, store, courses)
         report["whole_volumes"] = volumes.scores if volumes else None
+        report["uncertainty"] = _uncertainty(predictor, store, found)
         for run, each in zip(report["runs"], found, strict=True):
             run["z"] = each.z.tolist()
             run["artefacts"] = each.artefacts.tolist()
@@ -70,6 +76,8 @@ def evaluate(predictor: Predictor, store: Store, out: Path) -> dict[str, Any]:
         course_figure(folder / FIGURE, courses, title, report["note"])
         if volumes:
             _draw_volumes(folder, predictor, volumes, report["note"])
+        if report["uncertainty"]:
+            coverage_figure(folder / COVERAGE, report["uncertainty"], title)
     return report
 
 
@@ -91,6 +99,8 @@ def print_report(report: dict[str, Any]) -> None:
     title = f"{report['model']}: predicting '{report['target']}'; R2 is over the training mean"
     table(rows, headers, f"{title}; a plain r includes the task" if design else title)
     print(_summary(report, design))  # noqa: T201
+    if report["uncertainty"]:
+        print(uncertainty_line(report["uncertainty"]))  # noqa: T201
     for classes in report["classes"]:
         print_classes(classes)
     if report["whole_volumes"]:
@@ -128,12 +138,44 @@ def _draw_volumes(folder: Path, predictor: Predictor, report: VolumeReport, note
     image(model, report.r).to_filename(folder / R_MAP)
 
 
+def _uncertainty(
+    predictor: Predictor, store: Store, found: Sequence[Predicted]
+) -> dict[str, Any] | None:
+    """Return how far a stated sd can be believed; None where the model states none."""
+    target = predictor.spec.targets[0]
+    test = _together([each.errors(target) for each in found])
+    if test is None:
+        return None
+    names = held_out_runs(predictor.spec, "validation")
+    held = [predict_held_out(predictor, store.runs[name], "validation") for name in names]
+    return uncertainty_report(test, _together([each.errors(target) for each in held]))
+
+
+def _together(
+    errors: Sequence[tuple[Float64, Float64] | None],
+) -> tuple[Float64, Float64] | None:
+    """Return errors and sds of all runs; None where there are none."""
+    known = [each for each in errors if each is not None]
+    if not known:
+        return None
+    error, sd = (np.concatenate(each) for each in zip(*known, strict=True))
+    return error, sd
+
+
 def _check_store(spec: CheckpointSpec, store: Store) -> None:
     if spec.training.store != store.hash:
         raise DatasetError(
             f"The checkpoint was not trained on the store {store.path}",
             found=f"It names {spec.training.store[:12]}, this one is {store.hash[:12]}",
             do="Evaluate on the store that it was trained on: it names the held-out runs",
+        )
+    if spec.chain != store.chain(spec.model.chain):
+        raise DatasetError(
+            f"The chain of the store {store.path} is not the checkpoint's",
+            found="By EEG alone it was calibrated for another subject or day"
+            if spec.calibrations
+            else "The store has other artefact limits",
+            do="Evaluate its parent, or calibrate it by a store of the subject's own runs",
         )
 
 

@@ -23,6 +23,7 @@ from rtfeedback.config import Config, explain
 from rtfeedback.errors import CheckpointError, RtfeedbackError
 from rtfeedback.folders import new_folder
 from rtfeedback.models import ModelConfig, Shape, build_model
+from rtfeedback.models.ensemble import Ensemble
 from rtfeedback.models.volume import VolumeSpec
 from rtfeedback.windows import WindowSpec
 
@@ -84,6 +85,29 @@ class Training(Config):
     versions: dict[str, str] = Field(default_factory=dict)
 
 
+class Calibration(Config):
+    """What made a checkpoint out of another one, for a new subject or day."""
+
+    parent: Annotated[str, Field(min_length=1)]
+    """Hash of the checkpoint that it was made of, which stays as it is."""
+    by: Literal["eeg", "fmri"]
+    """`eeg`: scaler and artefact limits only, so skill in this subject was never measured;
+    `fmri`: the subject's own BOLD as well."""
+    method: Literal["scaler", "gain", "head", "fine-tune"]
+    """What was fitted beside the scaler; `scaler`: nothing was, or nothing was better."""
+    source: str
+    """The file, stream or store that it was made from."""
+    sha256: str
+    """Of the samples as they came, or of the store."""
+    seconds: Annotated[float, Field(gt=0)]
+    """Of EEG that it was made from."""
+    notes: dict[str, float | int | str] = Field(default_factory=dict)
+    """What the fit found and chose."""
+    before: Training | None = None
+    """Where the parent's weights come from, where `CheckpointSpec.training` says another."""
+    versions: dict[str, str] = Field(default_factory=dict)
+
+
 class CheckpointSpec(Config):
     """Everything a run needs to know of a model."""
 
@@ -91,6 +115,8 @@ class CheckpointSpec(Config):
         default="rtfeedback/checkpoint/1", alias="schema"
     )
     model: ModelConfig
+    members: Annotated[int, Field(ge=1, le=64)] = 1
+    """Networks of that kind, whose mean is told, and whose differences are its sd."""
     chain: ChainSpec
     window: WindowSpec
     volume: VolumeSpec | None = None
@@ -103,6 +129,8 @@ class CheckpointSpec(Config):
     upstream: str = ""
     """What was done to the EEG before it came to us, such as artefact correction."""
     training: Training
+    calibrations: tuple[Calibration, ...] = ()
+    """What was done to it since, the last one last."""
     weights_sha256: str = ""
 
     def build(self) -> nn.Module:
@@ -116,6 +144,8 @@ class CheckpointSpec(Config):
             n_bands=self.chain.n_features // len(self.chain.channels),
             volume=self.volume,
         )
+        if self.members > 1:
+            return Ensemble([build_model(self.model, shape) for _ in range(self.members)])
         return build_model(self.model, shape)
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
 from offline.evaluation.report import Course
 from offline.store.aims import Aims
 from offline.store.dataset import Examples, Run, window_at
-from rtfeedback.checkpoint import CheckpointSpec
+from rtfeedback.checkpoint import CheckpointSpec, Target
 from rtfeedback.errors import DatasetError
 from rtfeedback.predictor import Predictor
 from rtfeedback.signals import Float64, Int64
@@ -36,9 +37,18 @@ class Predicted:
     z: Float64
     artefacts: Int64
     unbroken: Course
+    sd: Float64 | None = None
+
+    def errors(self, target: Target) -> tuple[Float64, Float64] | None:
+        """Return measured less predicted, and the stated sd, in z; None without an sd."""
+        if self.sd is None:
+            return None
+        return (self.course.measured - self.course.predicted) / target.sd, self.sd
 
 
-def predict_held_out(predictor: Predictor, run: Run) -> Predicted:
+def predict_held_out(
+    predictor: Predictor, run: Run, part: Literal["validation", "test"] = "test"
+) -> Predicted:
     """Return what is predicted of a run's first target, window by window.
 
     Raises
@@ -47,7 +57,7 @@ def predict_held_out(predictor: Predictor, run: Run) -> Predicted:
         If the run is too short for one window, or has none that counts.
     """
     spec, (_, n_times) = predictor.spec, predictor.shape
-    examples = _held_out(spec, run)
+    examples = _held_out(spec, run, part)
     if len(examples.volumes) == 0:
         raise DatasetError(f"The held-out run {run.name} is too short for one window")
     if not examples.allowed.any():
@@ -75,15 +85,16 @@ def predict_held_out(predictor: Predictor, run: Run) -> Predicted:
         z=np.array([roi.z for roi in found]),
         artefacts=examples.volumes[~examples.allowed],
         unbroken=_unbroken(predictor, run, course),
+        sd=np.array([roi.sd for roi in found]) if found[0].sd is not None else None,
     )
 
 
-def _held_out(spec: CheckpointSpec, run: Run) -> Examples:
-    """Return the windows of a run that are for test: all, unless the split cut it."""
+def _held_out(spec: CheckpointSpec, run: Run, part: str) -> Examples:
+    """Return the windows of a run that are for a part: all, unless the split cut it."""
     every = run.examples(spec.model.chain, spec.window)
     if not spec.training.volumes:
         return every
-    held = np.isin(every.volumes, spec.training.volumes["test"][run.name])
+    held = np.isin(every.volumes, spec.training.volumes[part][run.name])
     return Examples(every.volumes[held], every.ends[held], every.allowed[held])
 
 
@@ -126,10 +137,12 @@ def _truth(spec: CheckpointSpec, run: Run) -> Float64 | None:
     return np.asarray(run.truth[:, run.target_names.index(first.of)])
 
 
-def held_out_runs(spec: CheckpointSpec) -> list[str]:
+def held_out_runs(
+    spec: CheckpointSpec, part: Literal["validation", "test"] = "test"
+) -> list[str]:
     """Return the runs that have something held out."""
-    held = spec.training.volumes.get("test", {})
-    return [name for name in spec.training.test if not held or held[name]]
+    held, names = spec.training.volumes.get(part, {}), getattr(spec.training, part)
+    return [name for name in names if not held or held[name]]
 
 
 def training_volumes(spec: CheckpointSpec, run: Run) -> Int64:

@@ -1,4 +1,4 @@
-"""What runs at the desk: demo, simulate, fetch, prepare, train, evaluate, play."""
+"""What runs at the desk: demo, simulate, fetch, prepare, train, calibrate, evaluate, play."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from rtfeedback.commands.arguments import (
     settings_of,
 )
 
+LISTEN = 180.0  # s of a live stream that a calibration takes
 SKIPPED = 3  # exit code of a store that lacks some of the dataset's runs
 
 
@@ -186,8 +187,12 @@ def train(
     allow_shuffled: Annotated[
         bool, typer.Option("--allow-shuffled", help="Leave for [split] kind = 'shuffled'.")
     ] = False,
+    ensemble: Annotated[
+        int, typer.Option(min=1, max=64, help="Networks, from as many seeds; their sd is told.")
+    ] = 1,
 ) -> None:
     """Fit a model and write its checkpoint."""
+    from offline.ensemble import train_ensemble
     from offline.for_cap import store_for_cap
     from offline.store.dataset import Store
     from offline.train import TrainConfig
@@ -200,7 +205,10 @@ def train(
     store = Store(data or newest(Path("prepared"), "store.json", "rtfeedback prepare BIDS"))
     store = store_for_cap(store, channels) if channels else store
     out = out or next_folder(Path("checkpoints"), f"{store.path.name}-{recipe.model.name}")
-    spec = train_model(store, out, recipe)
+    if ensemble > 1:
+        spec = train_ensemble(store, out, recipe, ensemble)
+    else:
+        spec = train_model(store, out, recipe)
     _warn(spec.training.semi_synthetic)
     facts = ", ".join(f"{key} {value}" for key, value in spec.training.notes.items())
     print(f"{out}\n{spec.model.name}: {facts}")  # noqa: T201
@@ -223,6 +231,54 @@ def evaluate(
     predictor = Predictor.load(checkpoint, "cpu")
     print_report(evaluate_checkpoint(predictor, Store(data), out))
     print(out)  # noqa: T201
+
+
+def calibrate(
+    checkpoint: Annotated[Path, typer.Argument(help="The parent's folder; it stays as is.")],
+    eeg: Annotated[
+        Path | None, typer.Option(help="A recording of two to five minutes of EEG.")
+    ] = None,
+    stream: Annotated[
+        str | None, typer.Option(help="Or the EEG stream to listen to now.")
+    ] = None,
+    store: Annotated[
+        Path | None, typer.Option(help="Or a store of the subject's runs with BOLD.")
+    ] = None,
+    seconds: Annotated[
+        float | None, typer.Option(help="Of EEG; 180 of a stream, all of a recording.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="New folder; below ./checkpoints without.")
+    ] = None,
+) -> None:
+    """Make a child of a checkpoint for a new subject or day."""
+    given = [each for each in (eeg, stream, store) if each is not None]
+    if len(given) != 1:
+        raise typer.BadParameter("Name one of --eeg, --stream and --store")
+    if store and seconds is not None:
+        raise typer.BadParameter("--seconds goes with --eeg or --stream")
+    check_positive(seconds=seconds)
+    from offline.calibrate import calibrate_by_eeg, calibrate_by_fmri
+    from offline.recording_stream import recording_source
+    from offline.store.dataset import Store
+    from rtfeedback.checkpoint import load_checkpoint
+    from rtfeedback.online.address import make_source
+
+    parent = load_checkpoint(checkpoint)
+    out = out or next_folder(Path("checkpoints"), f"{checkpoint.resolve().name}-calibrated")
+    if store:
+        spec = calibrate_by_fmri(parent, Store(store), out)
+    else:
+        source = recording_source(eeg) if eeg else make_source(stream=stream or "")
+        seconds = seconds or (float("inf") if eeg else LISTEN)
+        spec = calibrate_by_eeg(parent, source, out, seconds=seconds)
+    done = spec.calibrations[-1]
+    facts = ", ".join(f"{key} {_short(value)}" for key, value in done.notes.items())
+    print(f"{out}\n{done.method} by {done.seconds:.0f} s of {done.source}: {facts}")  # noqa: T201
+
+
+def _short(value: float | str) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def play(

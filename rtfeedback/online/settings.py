@@ -138,6 +138,8 @@ def run_flags(spec: CheckpointSpec, config: RunConfig, options: RunOptions) -> t
         flags.append("domain_shift")
     if spec.training.semi_synthetic:
         flags.append("semi_synthetic")
+    if spec.calibrations:
+        flags.append(f"calibrated_{spec.calibrations[-1].by}")
     return tuple(flags)
 
 

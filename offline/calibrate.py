@@ -1,0 +1,237 @@
+"""A child of a checkpoint for a new subject or day; the parent stays as it is."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from math import inf
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from offline.calibration.few_shot import FewShot, can_learn
+from offline.calibration.fit_eeg import fit_eeg
+from offline.calibration.hear import hear
+from offline.progress import say
+from offline.splits.parts import SHUFFLED
+from offline.splits.split import SplitConfig
+from offline.store.aims import Aims
+from offline.store.dataset import Store
+from offline.store.examples import Examples
+from offline.training.split_examples import (
+    Volumes,
+    check_fit,
+    examples_of,
+    split_store,
+    volumes_of_parts,
+)
+from offline.training.training_spec import training_spec
+from rtfeedback.arithmetic import fix_arithmetic
+from rtfeedback.checkpoint import Calibration, Checkpoint, CheckpointSpec, save_checkpoint
+from rtfeedback.errors import CheckpointError, DatasetError
+from rtfeedback.folders import check_free
+from rtfeedback.models.layers.scaler import FeatureScaler
+from rtfeedback.online.source import Source
+from rtfeedback.provenance import versions
+from rtfeedback.windows import WindowSpec
+
+
+def calibrate_by_eeg(
+    parent: Checkpoint, source: Source, out: Path, *, seconds: float = inf
+) -> CheckpointSpec:
+    """Fit scaler and artefact limits to EEG alone, and write a child.
+
+    A subject whose EEG is larger, or whose bands have other powers, then looks to the model
+    as its training's did. What no EEG says, how this subject's BOLD follows it, is the
+    parent's: skill in this subject is not measured by it.
+
+    Parameters
+    ----------
+    parent : Checkpoint
+    source : Source
+    out : Path
+        A new folder.
+    seconds : float
+        Of EEG to listen for; without it, to the source's end.
+
+    Raises
+    ------
+    StreamError, ChannelError, RecordingError, DatasetError
+        As `hear` and `fit_eeg`: no stream, another one than the model's, or too little or
+        too bad EEG.
+    CheckpointError
+        If the model has no scaler.
+    OutputError
+        If `out` is there already or cannot be written.
+    """
+    fix_arithmetic()
+    check_free(out)  # before anyone sits still for minutes
+    _check_scaler(parent)
+    heard = hear(source, parent.spec, seconds)
+    fit = fit_eeg(parent.spec.chain, heard)
+    model = copy.deepcopy(parent.model)
+    for scaler in _scalers(model):
+        scaler.fit(fit.mean, fit.sd)
+    calibration = Calibration(
+        parent=parent.hash,
+        by="eeg",
+        method="scaler",
+        source=heard.name,
+        sha256=heard.sha256,
+        seconds=heard.seconds,
+        notes={"size": fit.size, "clean_seconds": fit.clean, "segments": len(heard.segments)},
+        versions=versions(),
+    )
+    earlier = parent.spec.calibrations
+    changes = {"chain": fit.chain, "calibrations": (*earlier, calibration)}
+    spec = parent.spec.model_copy(update=changes)
+    save_checkpoint(out, spec, model)
+    return spec
+
+
+def calibrate_by_fmri(parent: Checkpoint, store: Store, out: Path) -> CheckpointSpec:
+    """Fit a child to runs with BOLD of a new subject or day: scaler, then what helps.
+
+    The store's own split says what may be read: its training part is fitted on, its
+    validation part chooses among gain and offset, a new last layer and fine-tuning, and
+    its test part is left to `evaluate`.
+
+    Raises
+    ------
+    CheckpointError
+        If the model predicts no regions.
+    DatasetError
+        If the store's chain, or targets, are not the checkpoint's; if the parent was trained
+        on what the split holds out; or there is too little to fit on.
+    OutputError
+        If `out` is there already or cannot be written.
+    """
+    check_free(out)
+    if not can_learn(parent.model):
+        raise CheckpointError(
+            f"A model such as '{parent.spec.model.name}' of this checkpoint cannot be fitted"
+            " to a new subject's BOLD",
+            found="Its outputs are whole volumes or classes, or it is an ensemble",
+            do="Calibrate by EEG alone, or train on the subject's runs",
+        )
+    data = _Data.of(parent.spec, store)
+    few_shot = FewShot(store, data.spec, data.aims, parent.spec.training.seed)
+    fix_arithmetic()
+    torch.manual_seed(parent.spec.training.seed)
+    model, method, notes = few_shot.choose(parent.model, data.training, data.validation)
+    runs = [store.runs[name].manifest for name in data.spec.training.train]
+    calibration = Calibration(
+        parent=parent.hash,
+        by="fmri",
+        method=method,
+        source=store.path.name,
+        sha256=store.hash,
+        seconds=sum(run.duration for run in runs),
+        notes={"windows": len(data.training), **notes},
+        before=parent.spec.training,
+        versions=versions(),
+    )
+    earlier = parent.spec.calibrations
+    spec = data.spec.model_copy(update={"calibrations": (*earlier, calibration)})
+    save_checkpoint(out, spec, model)
+    return spec
+
+
+@dataclass(frozen=True, slots=True)
+class _Data:
+    """What of a store may be read, and what the child says of it."""
+
+    spec: CheckpointSpec
+    aims: Aims
+    training: Examples
+    validation: Examples | None
+
+    @classmethod
+    def of(cls, parent: CheckpointSpec, store: Store) -> _Data:
+        chain, model = parent.model.chain, parent.model
+        _check_chain(parent, store)
+        split = SplitConfig.model_validate(store.manifest.config.get("split", {}))
+        parts = split_store(store, split)
+        for note in (*parts.notes, *([SHUFFLED] if parts.kind == "shuffled" else [])):
+            say(note)
+        check_fit(store, chain, split, parts)
+        window = WindowSpec(
+            length=parent.window.length,
+            lead=parent.window.lead,
+            slice_ref=store.manifest.slice_ref,
+        )
+        volumes = volumes_of_parts(store, parts, chain, window)
+        _check_untouched(parent, store, parts.test, volumes)
+        aims = Aims.of_targets(parent.targets, of_task=False)
+        training = examples_of(store, parts, "train", chain, window, aims)
+        validation = None
+        if parts.validation and (not volumes or any(volumes["validation"].values())):
+            validation = examples_of(store, parts, "validation", chain, window, aims)
+        seed = parent.training.seed
+        spec = training_spec(store, model, parts, window, training, volumes, aims, seed)
+        simulated = spec.training.semi_synthetic or parent.training.semi_synthetic
+        own = spec.training.model_copy(update={"semi_synthetic": simulated})
+        return cls(spec.model_copy(update={"training": own}), aims, training, validation)
+
+
+def _check_chain(parent: CheckpointSpec, store: Store) -> None:
+    """Refuse features that would mean something else; only what is fitted may differ."""
+    ours, theirs = parent.chain, store.chain(parent.model.chain)
+    kept = ["config", "channels", "sfreq"]
+    if ours.config.reference == "recorded":
+        kept.append("recorded_reference")
+    other = [name for name in kept if getattr(ours, name) != getattr(theirs, name)]
+    if other:
+        found = (
+            f"{name}: {getattr(ours, name)}, in the store {getattr(theirs, name)}"
+            for name in other
+        )
+        raise DatasetError(
+            f"The chain of the store {store.path} is not the checkpoint's",
+            found="; ".join(found),
+            do="Prepare the new runs with the recipe and channels of the training's",
+        )
+
+
+def _check_untouched(
+    parent: CheckpointSpec, store: Store, test: tuple[str, ...], volumes: Volumes
+) -> None:
+    """Refuse to call test what the parent was trained or chosen on."""
+    befores = [each.before for each in parent.calibrations if each.before]
+    seen = {
+        name
+        for training in (parent.training, *befores)
+        if training.store == store.hash
+        for part in ("train", "validation")
+        for name in set(getattr(training, part)).intersection(test)
+        if _overlap(training.volumes.get(part, {}), volumes.get("test", {}), name)
+    }
+    if seen:
+        raise DatasetError(
+            "The parent was trained on what the store's split holds out",
+            found=", ".join(sorted(seen)),
+            do="Calibrate on runs that it was not trained on, with a split of their own",
+        )
+
+
+def _overlap(
+    seen: dict[str, tuple[int, ...]], test: dict[str, tuple[int, ...]], name: str
+) -> bool:
+    """Tell whether volumes of a run are in both; all are in what does not cut the run."""
+    if not (seen and test):
+        return True
+    return not set(seen[name]).isdisjoint(test[name])
+
+
+def _scalers(model: nn.Module) -> list[FeatureScaler]:
+    """Return a model's scalers: one, or one for each member of an ensemble."""
+    return [each for each in model.modules() if isinstance(each, FeatureScaler)]
+
+
+def _check_scaler(parent: Checkpoint) -> None:
+    if not _scalers(parent.model):
+        raise CheckpointError(
+            f"The model '{parent.spec.model.name}' has no scaler that EEG could be fitted to",
+            do="Calibrate a checkpoint that 'rtfeedback train' wrote",
+        )

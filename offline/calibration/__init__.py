@@ -1,0 +1,1 @@
+"""A checkpoint made to fit a new subject or day."""
