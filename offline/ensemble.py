@@ -15,7 +15,9 @@ from rtfeedback.errors import ConfigError
 from rtfeedback.models.ensemble import Ensemble
 
 
-def train_ensemble(store: Store, out: Path, config: TrainConfig, n: int) -> CheckpointSpec:
+def train_ensemble(
+    store: Store, out: Path, config: TrainConfig, n: int, *, pretrained: Path | None = None
+) -> CheckpointSpec:
     """Train n networks from the recipe's seed and the next ones; write one checkpoint.
 
     One that was killed goes on with the member that it was at. No logs are kept.
@@ -27,6 +29,8 @@ def train_ensemble(store: Store, out: Path, config: TrainConfig, n: int) -> Chec
     config : TrainConfig
     n : int
         Two at least.
+    pretrained : Path, optional
+        Weights that all of them begin with.
 
     Raises
     ------
@@ -36,13 +40,15 @@ def train_ensemble(store: Store, out: Path, config: TrainConfig, n: int) -> Chec
         As `train`.
     """
     _check(config, n)
-    key = hashlib.sha256(f"{store.hash} {n} {config.model_dump_json()}".encode()).hexdigest()
+    depends = f"{store.hash} {n} {pretrained} {config.model_dump_json()}"
+    key = hashlib.sha256(depends.encode()).hexdigest()
     with unfinished(out, key) as folder:
         members = []
         for seed in range(config.seed, config.seed + n):
             path = folder / f"seed-{seed}"
             if not path.exists():
-                train(store, path, config.model_copy(update={"seed": seed}))
+                seeded = config.model_copy(update={"seed": seed})
+                train(store, path, seeded, pretrained=pretrained)
             members.append(load_checkpoint(path))
         return join(members, out)
 

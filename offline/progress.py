@@ -43,3 +43,21 @@ def epochs_bar(total: int) -> Iterator[Callable[[int, float, float, float], None
             bar.update(task, completed=epoch, reached=reached)
 
         yield show
+
+
+@contextmanager
+def trials_bar(total: int) -> Iterator[Callable[[int | None, str], None]]:
+    """Show a bar over trials, and how far the one at hand is."""
+    columns = (
+        TextColumn("Trials"),
+        BarColumn(),
+        TextColumn("{task.completed}/{task.total} {task.fields[reached]}"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task("", total=total, reached="")
+
+        def show(done: int | None, reached: str) -> None:
+            bar.update(task, completed=done, reached=reached)
+
+        yield show

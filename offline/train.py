@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import torch
 from pydantic import Field
+from torch import nn
 
 from offline.progress import say
 from offline.splits.parts import SHUFFLED
@@ -19,13 +22,18 @@ from offline.training.fit_network import Supervised, fit_network
 from offline.training.fit_ridge import fit_ridge
 from offline.training.fit_volume import set_volume, volume_outcomes
 from offline.training.outcomes import RegionOutcomes
+from offline.training.pretrained import (
+    load_pretrained,
+    notes_of_pretrained,
+    transformer_of,
+)
 from offline.training.split_examples import (
     check_fit,
     examples_of,
     split_store,
     volumes_of_parts,
 )
-from offline.training.training_log import training_log
+from offline.training.training_log import Log, training_log
 from offline.training.training_spec import aims_of, training_spec
 from offline.training.training_state import TrainingState, key_of
 from rtfeedback.arithmetic import fix_arithmetic
@@ -55,21 +63,77 @@ class TrainConfig(Config):
     """Of weights, order and dropout: same seed and machine, same weights on a CPU."""
 
 
-def train(store: Store, out: Path, config: TrainConfig) -> CheckpointSpec:
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A training that can begin: its windows, and what its checkpoint will say.
+
+    Attributes
+    ----------
+    store : Store
+    config : TrainConfig
+    spec : CheckpointSpec
+        But for what the fit will reach, and the weights.
+    training : Examples
+    validation : Examples or None
+    pretrained : Path or None
+        The weights that it begins with, where they are none of its own.
+    """
+
+    store: Store
+    config: TrainConfig
+    spec: CheckpointSpec
+    training: Examples
+    validation: Examples | None
+    pretrained: Path | None
+
+
+def train(
+    store: Store, out: Path, config: TrainConfig, *, pretrained: Path | None = None
+) -> CheckpointSpec:
     """Fit a model and write its checkpoint; the test part is not read.
 
     A training that was killed goes on after its last whole epoch, when it is called again.
 
+    Parameters
+    ----------
+    store : Store
+    out : Path
+        New folder.
+    config : TrainConfig
+    pretrained : Path, optional
+        Weights of EEG alone to begin with, as `pretrain` wrote them.
+
+    Raises
+    ------
+    OutputError
+        If `out` is there already or cannot be written.
+    DatasetError, ConfigError, CheckpointError
+        As `plan` and `fit`.
+    """
+    planned = plan(store, config, pretrained)
+    key = key_of(store.hash, config, planned.spec)
+    log = training_log(out.parent / LOGS / out.name, config.fit.epochs)
+    with unfinished(out, key) as folder:
+        spec, model = fit(planned, log, TrainingState(folder))
+        save_checkpoint(out, spec, model)
+    if planned.training.left_out:
+        say(f"{planned.training.left_out} training windows left out for their artefacts")
+    return spec
+
+
+def plan(store: Store, config: TrainConfig, pretrained: Path | None = None) -> Planned:
+    """Find what a recipe trains on, and check that it can be.
+
     Raises
     ------
     DatasetError
-        If the split leaves nothing to train on, a run is too short for one window, or the
-        store was fitted on what the split holds out.
+        If the split leaves nothing to train on, a run is too short for one window, the
+        store was fitted on what the split holds out, or weights were pretrained on it.
     ConfigError
         If the model does not go with its windows or targets, or has nothing to learn, or
         windows are to be shuffled without leave.
-    OutputError
-        If `out` is there already or cannot be written.
+    CheckpointError
+        If there are no pretrained weights in their folder.
     """
     if isinstance(config.model, MeanPowerConfig):
         raise ConfigError(
@@ -89,52 +153,72 @@ def train(store: Store, out: Path, config: TrainConfig) -> CheckpointSpec:
     if parts.validation and (not volumes or any(volumes["validation"].values())):
         validation = examples_of(store, parts, "validation", model.chain, window, aims)
     spec = training_spec(store, model, parts, window, training, volumes, aims, config.seed)
-    with unfinished(out, key_of(store.hash, config, spec)) as folder:
-        return _fit(store, out, config, spec, training, validation, TrainingState(folder))
+    if pretrained is not None:
+        spec = _noted(spec, notes_of_pretrained(pretrained, parts))
+    return Planned(store, config, spec, training, validation, pretrained)
 
 
-def _fit(
-    store: Store,
-    out: Path,
-    config: TrainConfig,
-    spec: CheckpointSpec,
-    training: Examples,
-    validation: Examples | None,
-    state: TrainingState,
-) -> CheckpointSpec:
+def fit(
+    planned: Planned,
+    log: AbstractContextManager[Log] | None = None,
+    state: TrainingState | None = None,
+) -> tuple[CheckpointSpec, nn.Module]:
+    """Fit what was planned; return its checkpoint's spec, and the model.
+
+    Parameters
+    ----------
+    planned : Planned
+    log : context manager of Log, optional
+        Who is told of each epoch; entered where there are epochs.
+    state : TrainingState, optional
+        Where each epoch's end is kept, and gone on from.
+
+    Raises
+    ------
+    ConfigError
+        If the training diverges, there is no such device, or the model does not go with
+        its windows or loss.
+    DatasetError
+        If targets cannot be cut into the model's classes.
+    CheckpointError
+        If the pretrained weights are of another model or chain.
+    """
+    spec, config, training = planned.spec, planned.config, planned.training
     fix_arithmetic(threads=0)
     torch.manual_seed(config.seed)
     model = spec.build()
+    if planned.pretrained is not None:
+        load_pretrained(planned.pretrained, transformer_of(model), spec.chain)
     if isinstance(model, Ridge) and isinstance(config.model, RidgeConfig):
         notes = fit_ridge(model, config.model, training, training.z(spec.targets))
     else:
         assert isinstance(model, Network)
         if isinstance(model, VolumeNetwork):
-            set_volume(model, store, training)
-        with training_log(out.parent / LOGS / out.name, config.fit.epochs) as log:
+            set_volume(model, planned.store, training)
+        with log or nullcontext() as told:
             notes = fit_network(
                 model,
                 config.fit,
                 _supervised(model, spec, training),
-                _supervised(model, spec, validation) if validation else None,
+                _supervised(model, spec, planned.validation) if planned.validation else None,
                 seed=config.seed,
                 waveforms=spec.chain.config.band_power is None,
                 n_bands=spec.chain.n_features // len(spec.chain.channels),
-                log=log,
+                log=told,
                 state=state,
             )
     notes["windows"] = len(training)
     notes["windows_left_out"] = training.left_out
     if training.without_target:
         notes["windows_without_target"] = training.without_target
-    spec = spec.model_copy(
-        update={"training": spec.training.model_copy(update={"notes": notes})}
-    )
     fix_arithmetic()
-    save_checkpoint(out, spec, model.eval())
-    if training.left_out:
-        say(f"{training.left_out} training windows left out for their artefacts")
-    return spec
+    return _noted(spec, notes), model.eval()
+
+
+def _noted(spec: CheckpointSpec, notes: dict[str, float | int | str]) -> CheckpointSpec:
+    known = spec.training
+    training = known.model_copy(update={"notes": {**known.notes, **notes}})
+    return spec.model_copy(update={"training": training})
 
 
 def _supervised(model: Network, spec: CheckpointSpec, examples: Examples) -> Supervised:

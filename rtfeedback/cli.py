@@ -28,10 +28,11 @@ app = typer.Typer(
 UNWRITABLE = (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.EIO)
 # What the extra `offline` brings; the last two come with it and are imported as well.
 OFFLINE = "mne mne_bids pybv pyxdf nibabel nilearn sklearn matplotlib pandas threadpoolctl"
+TUNE = "optuna sqlalchemy tomli_w"  # what the extra `tune` brings
 
 COMMANDS: tuple[Callable[..., None], ...] = (
     *(desk.demo, desk.simulate, desk.fetch, desk.prepare),
-    *(desk.train, desk.calibrate, desk.evaluate, desk.play),
+    *(desk.train, desk.calibrate, desk.pretrain, desk.tune, desk.evaluate, desk.play),
     *(lab.doctor, lab.run, lab.listen, lab.replay),
 )
 for command in COMMANDS:
@@ -52,6 +53,11 @@ def main() -> None:
         os._exit(1)
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
+        if package in TUNE.split():
+            _fail(
+                f"'tune' needs {package}, which is not installed."
+                " Install what it needs: pip install 'rtfeedback[tune]'."
+            )
         if package not in OFFLINE.split():
             raise
         _fail(

@@ -21,6 +21,8 @@ COMMANDS = [
     "fetch",
     "prepare",
     "train",
+    "pretrain",
+    "tune",
     "evaluate",
     "play",
     "run",
@@ -163,7 +165,7 @@ def fill(root: Path) -> list[str]:
         ("train empty", ["empty is no prepared store"]),
         (
             "train empty --config typo.toml",
-            ["'sede' (value 1) is not a key. Did you mean 'seed'? Allowed here: fit, model"],
+            ["'sede' (value 1) is not a key. Did you mean 'seed'? Allowed here: ahead, fit"],
         ),
         ("evaluate none empty", ["none is no checkpoint. No checkpoint.json"]),
         ("evaluate model.pt empty", ["model.pt is no checkpoint"]),

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from offline.prepare import PrepareConfig
 from offline.train import TrainConfig
 from offline.training.fit_config import FitConfig
+from offline.training.pretrain import PretrainConfig
 from rtfeedback.config import Config, load_config
 from rtfeedback.models import (
     AnyModelConfig,
@@ -85,6 +86,7 @@ DEFAULTS: dict[str, Config] = {
         model=CalhasConfig(length=20.0, tr=2.0, highest=40.0, latent=64),
         fit=FitConfig(batch=16, loss="mae", learning_rate=1e-3, flip=False),
     ),
+    "pretrain.toml": PretrainConfig(),
     "run.toml": RunConfig(),
 }
 
@@ -101,7 +103,8 @@ def keys(config: BaseModel) -> set[str]:
 
 
 def test_every_shipped_file_is_known() -> None:
-    recipes = set(CONFIGS.glob("prepare-*.toml"))  # tests/offline/test_recipes.py has these
+    # tests/offline/test_recipes.py has the first, tests/offline/test_tune.py the others
+    recipes = {*CONFIGS.glob("prepare-*.toml"), *CONFIGS.glob("tune-*.toml")}
     assert {path.name for path in set(CONFIGS.glob("*.toml")) - recipes} == set(DEFAULTS)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from itertools import count, islice
 from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
@@ -15,6 +15,7 @@ from torch import Tensor
 from offline.progress import epochs_bar
 from offline.store.batches import made_ahead
 from offline.store.dataset import window_at
+from offline.training.learning_rate import learning_rate
 from offline.training.masked_patches import MaskConfig, MaskedPatches
 from rtfeedback.config import Config
 from rtfeedback.errors import ConfigError, DatasetError
@@ -22,6 +23,7 @@ from rtfeedback.models.patch_transformer import PatchTransformer
 from rtfeedback.signals import Float32, Float64
 
 LARGEST_GRADIENT = 1.0  # norm to which gradients are clipped
+WARM_UP = 0.1  # share of the steps over which the learning rate rises
 
 
 class PretrainFit(Config):
@@ -52,11 +54,14 @@ class Stretches(NamedTuple):
     ----------
     names : tuple of str
         Of the recordings that are trained on.
+    stopped_by : tuple of str
+        Of others, by which it is seen when to stop.
     """
 
     names: tuple[str, ...]
     train: list[Float32]
     validation: list[Float32]
+    stopped_by: tuple[str, ...] = ()
 
 
 def fit_masked(
@@ -109,16 +114,17 @@ def fit_masked(
     optimiser = torch.optim.AdamW(
         network.parameters(), fit.learning_rate, weight_decay=fit.weight_decay
     )
-    n_steps = max(11, fit.epochs * max(1, fit.windows // fit.batch))
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, fit.learning_rate, total_steps=n_steps, pct_start=0.1
+    n_steps = fit.epochs * -(-fit.windows // fit.batch)
+    rates = (
+        learning_rate(step, n_steps, largest=fit.learning_rate, warm_up=WARM_UP)
+        for step in count()
     )
     rng = np.random.default_rng(seed)
     best, kept = (np.inf, 0), copy.deepcopy(model.state_dict())
     with epochs_bar(fit.epochs) as show:
         for epoch in range(1, fit.epochs + 1):
             made = _batches(network, _anywhere(train, n_times, rng, fit.windows), rng, fit)
-            loss = reached = _one_epoch(network, optimiser, schedule, made)
+            loss = reached = _one_epoch(network, optimiser, rates, made)
             if validation:
                 same = np.random.default_rng(0)
                 held = _batches(network, _in_turn(validation, n_times), same, fit)
@@ -189,18 +195,19 @@ def _batches(
 def _one_epoch(
     network: MaskedPatches,
     optimiser: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LRScheduler,
+    rates: Iterator[float],
     made: Iterator[tuple[Tensor, Tensor]],
 ) -> float:
     network.train()
     losses = []
     for x, hidden in made_ahead(made):
+        for group in optimiser.param_groups:
+            group["lr"] = next(rates)
         loss = network(x, hidden)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), LARGEST_GRADIENT)
         optimiser.step()
-        schedule.step()
         losses.append(loss.detach())
     return _finite(float(torch.stack(losses).mean()))
 

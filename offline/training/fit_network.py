@@ -18,7 +18,7 @@ from offline.training.fit_config import FitConfig
 from offline.training.learning_rate import learning_rate
 from offline.training.losses import LOSSES
 from offline.training.outcomes import Outcomes, RegionOutcomes
-from offline.training.training_log import TrainingLog
+from offline.training.training_log import Log
 from offline.training.training_state import TrainingState
 from rtfeedback.errors import ConfigError
 from rtfeedback.models import EEGNet, Network
@@ -52,7 +52,7 @@ def fit_network(
     seed: int,
     waveforms: bool = True,
     n_bands: int = 1,
-    log: TrainingLog | None = None,
+    log: Log | None = None,
     state: TrainingState | None = None,
 ) -> dict[str, float | int | str]:
     """Train a network; return what it reached.
@@ -72,7 +72,7 @@ def fit_network(
         Whether windows are of samples, whose sign may be turned, and not of log power.
     n_bands : int
         Features that each channel has.
-    log : TrainingLog, optional
+    log : Log, optional
         Who is told of each epoch.
     state : TrainingState, optional
         Where each epoch's end is kept.

@@ -29,6 +29,7 @@ from rtfeedback.models.patch_transformer import (
 )
 
 HELD_BACK = 0.2  # of each recording of a folder, its end: to stop by
+OWN_CHAIN = "samples"  # of a folder's recordings, by the defaults
 SUFFIXES = (".vhdr", ".edf", ".bdf", ".gdf", ".set", ".fif", ".xdf")
 
 
@@ -70,7 +71,7 @@ def pretrain_store(store: Store, out: Path, config: PretrainConfig) -> Pretraine
         [store.runs[name].features(config.model.chain) for name in names]
         for names in (parts.train, parts.validation)
     )
-    stretches = Stretches(parts.train, train, validation)
+    stretches = Stretches(parts.train, train, validation, parts.validation)
     return pretrain(stretches, store.chain(config.model.chain), out, config)
 
 
@@ -94,7 +95,8 @@ def pretrain_recordings(
     DatasetError, RecordingError, ChannelError
         If there is none, or one is broken or lacks channels or the rate of the chain.
     ConfigError, OutputError
-        As `pretrain_store`.
+        As `pretrain_store`, or if the model is fed by another chain than samples, and none
+        is given.
     """
     paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
     if not paths:
@@ -102,6 +104,12 @@ def pretrain_recordings(
             f"{folder} holds no EEG recording",
             found=f"No file that ends in {', '.join(SUFFIXES)}",
             do="Name the folder that your recordings lie in",
+        )
+    if chain is None and config.model.chain != OWN_CHAIN:
+        raise ConfigError(
+            f"Recordings alone do not say what the chain '{config.model.chain}' is",
+            found="[model] chain of the recipe, and a folder of recordings",
+            do="Name the store that it is to be fine-tuned on: --store DATA",
         )
     chain = chain or chain_of(paths, ChainConfig())
     train, validation = [], []
@@ -150,6 +158,7 @@ def pretrain(
         model=PatchTransformerSettings.model_validate(settings),
         chain=chain,
         recordings=stretches.names,
+        stopped_by=stretches.stopped_by,
         hours=sum(map(len, stretches.train)) / chain.rate / 3600,
         seed=config.seed,
         notes=notes,

@@ -11,12 +11,15 @@ from pydantic import Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
+from torch import nn
 
+from offline.splits.parts import Split
 from rtfeedback.chain import ChainSpec
 from rtfeedback.config import Config, explain
-from rtfeedback.errors import CheckpointError
+from rtfeedback.errors import CheckpointError, ConfigError, DatasetError, listed
 from rtfeedback.folders import new_folder
 from rtfeedback.models.patch_transformer import PatchTransformer, PatchTransformerSettings
+from rtfeedback.models.volume_lowrank import VolumeLowRank
 
 JSON_FILE = "pretrained.json"
 WEIGHTS_FILE = "weights.safetensors"
@@ -33,6 +36,8 @@ class PretrainedSpec(Config):
     chain: ChainSpec
     recordings: tuple[str, ...]
     """Names of those that were trained on."""
+    stopped_by: tuple[str, ...] = ()
+    """Names of others, by which it was seen when to stop."""
     hours: float
     """Of EEG in them."""
     seed: int
@@ -79,7 +84,7 @@ def load_pretrained(path: Path, model: PatchTransformer, chain: ChainSpec) -> Pr
         If the folder is none of ours or was altered, or the weights were learnt of other
         channels or features, or by a transformer of other settings.
     """
-    spec = _read(path)
+    spec = read_pretrained(path)
     _check_alike(path, spec, model, chain)
     try:
         weights = (path / WEIGHTS_FILE).read_bytes()
@@ -98,7 +103,14 @@ def load_pretrained(path: Path, model: PatchTransformer, chain: ChainSpec) -> Pr
     return spec
 
 
-def _read(path: Path) -> PretrainedSpec:
+def read_pretrained(path: Path) -> PretrainedSpec:
+    """Return what pretrained weights say of themselves.
+
+    Raises
+    ------
+    CheckpointError
+        If the folder is none of ours.
+    """
     try:
         text = (path / JSON_FILE).read_text(encoding="utf-8")
         return PretrainedSpec.model_validate_json(text)
@@ -111,6 +123,51 @@ def _read(path: Path) -> PretrainedSpec:
         found=found,
         do="Name a folder that 'rtfeedback pretrain' wrote",
     )
+
+
+def notes_of_pretrained(path: Path, parts: Split) -> dict[str, float | int | str]:
+    """Return what a checkpoint notes of the weights that its training began with.
+
+    Raises
+    ------
+    CheckpointError
+        If the folder is none of ours.
+    DatasetError
+        If they were learnt of a run that is held out now, or stopped by one.
+    """
+    spec = read_pretrained(path)
+    used = (*spec.recordings, *spec.stopped_by)
+    known = sorted(run for run in parts.test if any(_is_of(each, run) for each in used))
+    if known:
+        raise DatasetError(
+            "The weights were pretrained on a held-out run",
+            found=f"{listed(known)} among the recordings of {path}",
+            do="Pretrain with this recipe's [split], or on other recordings",
+        )
+    return {"pretrained": spec.weights_sha256, "pretrained_hours": round(spec.hours, 3)}
+
+
+def _is_of(recording: str, run: str) -> bool:
+    """Tell whether a recording, the name of a run or a path, is of a run."""
+    return f"{Path(recording).stem}_".startswith(f"{run}_")
+
+
+def transformer_of(model: nn.Module) -> PatchTransformer:
+    """Return what of a model pretrained weights are for.
+
+    Raises
+    ------
+    ConfigError
+        If there is no patch-transformer in it.
+    """
+    inner = model.encoder if isinstance(model, VolumeLowRank) else model
+    if not isinstance(inner, PatchTransformer):
+        raise ConfigError(
+            "The model cannot begin with pretrained weights",
+            found=f"They are a patch-transformer's, and it is a {type(inner).__name__}",
+            do="Train 'patch-transformer', or 'volume-lowrank' with one as its encoder",
+        )
+    return inner
 
 
 def _check_alike(

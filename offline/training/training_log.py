@@ -6,12 +6,20 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from math import isfinite
 from pathlib import Path
+from typing import Protocol
 
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
 from offline.progress import epochs_bar
+
+
+class Log(Protocol):
+    """Who is told of a training's epochs."""
+
+    def epoch(self, epoch: int, loss: float, validation: float, r: float, rate: float) -> None:
+        """Hear what an epoch reached: loss, the validation's loss and r, the rate."""
 
 
 class TrainingLog:

@@ -33,12 +33,12 @@ def newest(folder: Path, file: str, how: str) -> Path:
     return found[-1].parent
 
 
-def next_folder(parent: Path, name: str) -> Path:
+def next_folder(parent: Path, name: str, suffix: str = "") -> Path:
     """Return the first of `name`, `name-2`, `name-3`... that is not there yet."""
-    taken, path = 1, parent / name
+    taken, path = 1, parent / f"{name}{suffix}"
     while path.exists():
         taken += 1
-        path = parent / f"{name}-{taken}"
+        path = parent / f"{name}-{taken}{suffix}"
     return path
 
 

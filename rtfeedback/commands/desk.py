@@ -1,4 +1,4 @@
-"""What runs at the desk: demo, simulate, fetch, prepare, train, calibrate, evaluate, play."""
+"""What runs at the desk, from `demo` and `simulate` to `train`, `evaluate` and `play`."""
 
 from __future__ import annotations
 
@@ -190,6 +190,9 @@ def train(
     ensemble: Annotated[
         int, typer.Option(min=1, max=64, help="Networks, from as many seeds; their sd is told.")
     ] = 1,
+    pretrained: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Weights to begin with, of 'pretrain'.")
+    ] = None,
 ) -> None:
     """Fit a model and write its checkpoint."""
     from offline.ensemble import train_ensemble
@@ -206,12 +209,66 @@ def train(
     store = store_for_cap(store, channels) if channels else store
     out = out or next_folder(Path("checkpoints"), f"{store.path.name}-{recipe.model.name}")
     if ensemble > 1:
-        spec = train_ensemble(store, out, recipe, ensemble)
+        spec = train_ensemble(store, out, recipe, ensemble, pretrained=pretrained)
     else:
-        spec = train_model(store, out, recipe)
+        spec = train_model(store, out, recipe, pretrained=pretrained)
     _warn(spec.training.semi_synthetic)
-    facts = ", ".join(f"{key} {value}" for key, value in spec.training.notes.items())
-    print(f"{out}\n{spec.model.name}: {facts}")  # noqa: T201
+    print(f"{out}\n{spec.model.name}: {_facts(spec.training.notes)}")  # noqa: T201
+
+
+def pretrain(
+    data: Annotated[
+        Path,
+        typer.Argument(metavar="DIR|STORE", help="A folder of EEG recordings, or a store."),
+    ],
+    config: Toml = None,
+    out: Annotated[
+        Path | None, typer.Option(help="New folder; below ./pretrained without.")
+    ] = None,
+    store: Annotated[
+        Path | None,
+        typer.Option(help="With DIR: the store to be fine-tuned on, for its chain."),
+    ] = None,
+) -> None:
+    """Learn weights of EEG alone, for `train --pretrained` to begin with."""
+    from offline.store.dataset import MANIFEST, Store
+    from offline.training.pretrain import PretrainConfig, pretrain_recordings, pretrain_store
+
+    recipe = settings_of(config, PretrainConfig)
+    out = out or next_folder(Path("pretrained"), data.resolve().name)
+    if (data / MANIFEST).is_file():
+        if store:
+            raise typer.BadParameter("--store goes with a folder of recordings")
+        spec = pretrain_store(Store(data), out, recipe)
+    else:
+        chain = Store(store).chain(recipe.model.chain) if store else None
+        spec = pretrain_recordings(data, out, recipe, chain)
+    print(f"{out}\n{len(spec.recordings)} recordings, {spec.hours:.2f} h: {_facts(spec.notes)}")  # noqa: T201
+
+
+def tune(
+    data: Annotated[Path, typer.Argument(help="Store.")],
+    config: Annotated[
+        Path, typer.Option(help="Recipe with a [tune] table: which keys are open.")
+    ],
+    trials: Annotated[int, typer.Option(min=1, help="Of the study, on all machines.")],
+    storage: Annotated[
+        str | None, typer.Option(metavar="URL", help="Database; SQLite beside OUT without.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="New TOML file; below ./tuned without.")
+    ] = None,
+) -> None:
+    """Choose what a recipe leaves open by the validation part; write the best as TOML."""
+    from offline.store.dataset import Store
+    from offline.tune import tune as tune_recipe
+    from offline.tuning.tune_config import TuneConfig
+
+    recipe, store = settings_of(config, TuneConfig), Store(data)
+    out = out or next_folder(Path("tuned"), f"{store.path.name}-{config.stem}", ".toml")
+    tune_recipe(store, out, recipe, trials, storage=storage, source=str(config))
+    _warn(store.manifest.semi_synthetic)
+    print(out)  # noqa: T201
 
 
 def evaluate(
@@ -320,6 +377,10 @@ def play(
         faults=faults, seed=seed,
     )  # fmt: skip
     print(report)  # noqa: T201
+
+
+def _facts(notes: dict[str, Any]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in notes.items())
 
 
 def _warn(semi_synthetic: bool) -> None:

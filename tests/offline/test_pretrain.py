@@ -1,19 +1,27 @@
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import tomli_w
 import torch
 from safetensors.torch import load
 from torch import Tensor
 
+from offline.splits.parts import Split
+from offline.splits.split import SplitConfig
 from offline.store.dataset import Run, Store
+from offline.train import TrainConfig, train
 from offline.training.fit_masked import Stretches, fit_masked, statistics
+from offline.training.fit_network import Fitting
+from offline.training.learning_rate import learning_rate
 from offline.training.masked_patches import MaskConfig, MaskedPatches
 from offline.training.pretrain import (
     PretrainConfig,
@@ -21,13 +29,21 @@ from offline.training.pretrain import (
     pretrain_recordings,
     pretrain_store,
 )
-from offline.training.pretrained import load_pretrained
+from offline.training.pretrained import (
+    load_pretrained,
+    notes_of_pretrained,
+    transformer_of,
+)
+from offline.training.split_examples import split_store
 from rtfeedback.chain import ChainConfig
 from rtfeedback.chain.spec import BandPowerConfig
 from rtfeedback.errors import CheckpointError, ConfigError, DatasetError, OutputError
-from rtfeedback.models import Shape
+from rtfeedback.models import Shape, VolumeLowRankConfig
 from rtfeedback.models.patch_transformer import PatchTransformer, PatchTransformerConfig
+from rtfeedback.models.volume import VolumeSpec
 from rtfeedback.signals import Float32
+
+Command = Callable[..., tuple[int, str, list[str]]]
 
 MODEL = {"chain": "tokens", "width": 8, "layers": 2, "heads": 2, "hidden": 16, "span": 4}
 FIT = {"epochs": 2, "windows": 16, "batch": 8, "length": 8.0}
@@ -259,3 +275,136 @@ def test_what_cannot_be_pretrained_on_is_refused(store: Store, tmp_path: Path) -
     (out / "mine").touch()
     with pytest.raises(OutputError, match="is there already"):
         pretrain_store(store, out, recipe(fit={"epochs": 1}))
+
+
+# ------------------------------------------------------------------------- what trainings owe
+
+
+def test_the_rate_rises_and_falls_as_every_trainings_does(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rates: list[float] = []
+    step = torch.optim.AdamW.step
+
+    def noted(optimiser: torch.optim.AdamW, *args: Any) -> Any:
+        rates.append(optimiser.param_groups[0]["lr"])
+        return step(optimiser, *args)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", noted)
+    fit = {"epochs": 2, "windows": 20, "batch": 8, "patience": 9, "learning_rate": 1e-3}
+    pretrain_store(store, tmp_path / "a", recipe(fit=fit))
+    expected = [learning_rate(i, 6, largest=1e-3, warm_up=0.1) for i in range(6)]
+    assert rates == expected
+
+
+def fine_tuned(**model: Any) -> TrainConfig:
+    """Return a recipe that begins with what `recipe` pretrains."""
+    return TrainConfig.model_validate(
+        {
+            "model": {"name": "patch-transformer", **MODEL, "length": 8.0, **model},
+            "fit": {"epochs": 1},
+        }
+    )
+
+
+def test_a_training_begins_with_pretrained_weights_and_notes_their_hash(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = pretrain_store(store, tmp_path / "a", recipe(fit={"epochs": 1}))
+    weights = (tmp_path / "a" / "weights.safetensors").read_bytes()
+    begun: list[dict[str, Tensor]] = []
+    one_epoch = Fitting.one_epoch
+
+    def noted(fitting: Fitting) -> Any:
+        begun.append({name: each.clone() for name, each in fitting.model.state_dict().items()})
+        return one_epoch(fitting)
+
+    monkeypatch.setattr(Fitting, "one_epoch", noted)
+    notes = train(store, tmp_path / "b", fine_tuned(), pretrained=tmp_path / "a").training.notes
+    assert notes["pretrained"] == hashlib.sha256(weights).hexdigest()
+    assert notes["pretrained_hours"] == pytest.approx(spec.hours, abs=1e-3)
+    assert "epochs" in notes
+    learnt = {k: each for k, each in load(weights).items() if not k.startswith("scaler.")}
+    assert all(torch.equal(begun[0][name], each) for name, each in learnt.items())
+    plain = train(store, tmp_path / "c", fine_tuned()).training.notes
+    assert "pretrained" not in plain
+    assert not all(torch.equal(begun[1][name], each) for name, each in learnt.items())
+
+
+def test_weights_of_a_held_out_run_are_refused(store: Store, tmp_path: Path) -> None:
+    last = store.manifest.runs[3].name
+    first = [run.name for run in store.manifest.runs[:1]]
+    pretrain_store(store, tmp_path / "a", recipe(fit={"epochs": 1}, split={"leave_out": first}))
+    with pytest.raises(DatasetError, match=rf"pretrained on a held-out run.*{last}"):
+        train(store, tmp_path / "b", fine_tuned(), pretrained=tmp_path / "a")
+    assert not (tmp_path / "b").exists()
+    path = tmp_path / "a" / "pretrained.json"
+    content = json.loads(path.read_text())
+    for recording, refused in (
+        (f"sub-01/eeg/{last}_eeg.vhdr", True),
+        (f"x/{last}0_eeg.vhdr", False),
+    ):
+        path.write_text(json.dumps({**content, "recordings": [recording], "stopped_by": []}))
+        found = parts_of(store)
+        if refused:
+            with pytest.raises(DatasetError, match=last):
+                notes_of_pretrained(tmp_path / "a", found)
+        else:
+            assert notes_of_pretrained(tmp_path / "a", found)
+
+
+def parts_of(store: Store) -> Split:
+    return split_store(store, SplitConfig())
+
+
+def test_what_cannot_begin_with_pretrained_weights_is_refused(
+    store: Store, tmp_path: Path
+) -> None:
+    pretrain_store(store, tmp_path / "a", recipe(fit={"epochs": 1}))
+    for config, error, match in (
+        (TrainConfig(), ConfigError, r"a patch-transformer's, and it is a Ridge"),
+        (fine_tuned(span=5), CheckpointError, r"span: 4, here 5"),
+    ):
+        with pytest.raises(error, match=match):
+            train(store, tmp_path / "b", config, pretrained=tmp_path / "a")
+    with pytest.raises(CheckpointError, match="holds no pretrained weights"):
+        train(store, tmp_path / "b", fine_tuned(), pretrained=tmp_path)
+    assert not (tmp_path / "b").exists()
+
+
+def test_a_volume_models_encoder_is_what_is_pretrained() -> None:
+    torch.manual_seed(0)
+    encoder = {"name": "patch-transformer", **{k: v for k, v in MODEL.items() if k != "chain"}}
+    config = VolumeLowRankConfig.model_validate({"components": 2, "encoder": encoder})
+    row = (1.0, 0.0, 0.0, 0.0)
+    volume = VolumeSpec(grid=(2, 2, 2), affine=(row, row, row, row), n_voxels=5, unit="1")
+    model = config.build(Shape(3, 100, 1, 8.0, volume=volume))
+    assert transformer_of(model) is model.encoder
+
+
+def test_pretrain_then_train_on_the_command_line(
+    rtfeedback: Command, prepared: Path, bids_copy: Path, tmp_path: Path
+) -> None:
+    values = recipe(fit={"epochs": 1}).model_dump(mode="json")
+    (tmp_path / "p.toml").write_text(tomli_w.dumps(values))
+    fine = fine_tuned().model_dump(mode="json")
+    (tmp_path / "t.toml").write_text(tomli_w.dumps(fine))
+    code, out, _ = rtfeedback("pretrain", prepared, "--config", "p.toml")
+    assert (code, out.splitlines()[0]) == (0, "pretrained/prepared")
+    assert re.fullmatch(r"2 recordings, 0.0\d h: epochs 1, loss [\d.]+", out.splitlines()[1])
+    line = ["pretrain", bids_copy, "--config", "p.toml"]
+    code, out, said = rtfeedback(*line)
+    assert (code, out) == (1, "")
+    assert "do not say what the chain 'tokens' is" in said[-1]
+    assert "--store DATA" in said[-1]
+    code, out, _ = rtfeedback(*line, "--store", prepared)
+    assert (code, out.splitlines()[0]) == (0, "pretrained/bids")
+    assert rtfeedback("pretrain", prepared, "--store", prepared)[0] == 2
+    train_it = ["train", prepared, "--config", "t.toml", "--pretrained"]
+    for pretrained in ("prepared", "bids"):
+        code, out, _ = rtfeedback(*train_it, f"pretrained/{pretrained}")
+        text = (tmp_path / "pretrained" / pretrained / "pretrained.json").read_text()
+        assert (code, f"pretrained {json.loads(text)['weights_sha256']}" in out) == (0, True)
+    code, out, said = rtfeedback(*train_it, "nowhere")
+    assert (code, out, len(said)) == (1, "", 1)
+    assert "nowhere holds no pretrained weights" in said[0]
