@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from offline.evaluation.class_report import class_report, print_classes
-from offline.evaluation.held_out import held_out_runs, predict_held_out
+from offline.evaluation.held_out import check_store, held_out_runs, predict_held_out
 from offline.evaluation.metrics import pearson, r2, skill
 from offline.evaluation.report import Course, course_figure, table
 from offline.evaluation.surrogates import SurrogateTest, surrogate_test
@@ -19,7 +19,7 @@ from offline.evaluation.task_baseline import predicted_by_task
 from offline.splits.parts import SHUFFLED
 from offline.store.dataset import SEMI_SYNTHETIC, Store
 from rtfeedback.checkpoint import CheckpointSpec
-from rtfeedback.errors import DatasetError, listed
+from rtfeedback.errors import listed
 from rtfeedback.folders import new_folder
 from rtfeedback.predictor import Predictor
 from rtfeedback.signals import Float64
@@ -48,7 +48,7 @@ def evaluate(predictor: Predictor, store: Store, out: Path) -> dict[str, Any]:
         If `out` is there already or cannot be written.
     """
     spec = predictor.spec
-    _check_store(spec, store)
+    check_store(spec, store)
     with new_folder(out) as folder:
         reads = store.count_test_read()
         found = [predict_held_out(predictor, store.runs[name]) for name in held_out_runs(spec)]
@@ -106,15 +106,6 @@ def _summary(report: dict[str, Any], design: bool) -> str:
         f" their artefacts and count in nothing. The test part was read"
         f" {report['test_reads']} x."
     )
-
-
-def _check_store(spec: CheckpointSpec, store: Store) -> None:
-    if spec.training.store != store.hash:
-        raise DatasetError(
-            f"The checkpoint was not trained on the store {store.path}",
-            found=f"It names {spec.training.store[:12]}, this one is {store.hash[:12]}",
-            do="Evaluate on the store that it was trained on: it names the held-out runs",
-        )
 
 
 def _report(

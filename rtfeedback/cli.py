@@ -31,7 +31,7 @@ OFFLINE = "mne mne_bids pybv pyxdf nibabel nilearn sklearn matplotlib pandas thr
 
 COMMANDS: tuple[Callable[..., None], ...] = (
     *(desk.demo, desk.simulate, desk.fetch, desk.prepare),
-    *(desk.train, desk.evaluate, desk.play),
+    *(desk.train, desk.evaluate, desk.explain, desk.play),
     *(lab.doctor, lab.run, lab.listen, lab.replay),
 )
 for command in COMMANDS:

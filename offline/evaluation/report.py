@@ -114,7 +114,7 @@ def course_figure(path: Path, runs: Sequence[Course], title: str, note: str = ""
         _draw(panel, course)
     _label(panels, len(runs), n_columns)
     _furnish(figure, title, lines)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _panels(figure: Figure, n_rows: int, n_columns: int, n_lines: int) -> list[Axes]:
@@ -207,7 +207,7 @@ def _broken(course: Course, values: Float64) -> tuple[Float64, Float64]:
     return np.insert(course.times, holes, np.nan), np.insert(values, holes, np.nan)
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: Path) -> None:
     """Write the PNG beside its place, then move it there."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
