@@ -84,7 +84,8 @@ def attention_figure(
         above.set_title(f"layer {layer + 1}: above an even share", fontsize=9)
         shown = below.imshow(found.weights[layer], aspect="auto", cmap="Greys", vmin=0)
         figure.colorbar(shown, ax=below, shrink=0.8)
-        _name(below, "", "channel", f"{found.by} that attend")
+        _name(below, "", "", f"{found.by} that attend")
+        below.set_xticks(range(len(head.channels)), head.channels, rotation=90, fontsize=6)
     save_figure(figure, path)
 
 
