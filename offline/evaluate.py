@@ -16,7 +16,12 @@ from offline.evaluation.coverage import (
     uncertainty_line,
     uncertainty_report,
 )
-from offline.evaluation.held_out import Predicted, held_out_runs, predict_held_out
+from offline.evaluation.held_out import (
+    Predicted,
+    check_store,
+    held_out_runs,
+    predict_held_out,
+)
 from offline.evaluation.metrics import pearson, r2, skill
 from offline.evaluation.report import Course, course_figure, table
 from offline.evaluation.surrogates import SurrogateTest, surrogate_test
@@ -25,7 +30,7 @@ from offline.evaluation.volume_report import VolumeReport, print_volumes, volume
 from offline.splits.parts import SHUFFLED
 from offline.store.dataset import SEMI_SYNTHETIC, Store
 from rtfeedback.checkpoint import CheckpointSpec
-from rtfeedback.errors import DatasetError, listed
+from rtfeedback.errors import listed
 from rtfeedback.folders import new_folder
 from rtfeedback.models.volume import VolumeNetwork
 from rtfeedback.predictor import Predictor
@@ -56,7 +61,7 @@ def evaluate(predictor: Predictor, store: Store, out: Path) -> dict[str, Any]:
         If `out` is there already or cannot be written.
     """
     spec = predictor.spec
-    _check_store(spec, store)
+    check_store(spec, store)
     with new_folder(out) as folder:
         reads = store.count_test_read()
         found = [predict_held_out(predictor, store.runs[name]) for name in held_out_runs(spec)]
@@ -160,23 +165,6 @@ def _together(
         return None
     error, sd = (np.concatenate(each) for each in zip(*known, strict=True))
     return error, sd
-
-
-def _check_store(spec: CheckpointSpec, store: Store) -> None:
-    if spec.training.store != store.hash:
-        raise DatasetError(
-            f"The checkpoint was not trained on the store {store.path}",
-            found=f"It names {spec.training.store[:12]}, this one is {store.hash[:12]}",
-            do="Evaluate on the store that it was trained on: it names the held-out runs",
-        )
-    if spec.chain != store.chain(spec.model.chain):
-        raise DatasetError(
-            f"The chain of the store {store.path} is not the checkpoint's",
-            found="By EEG alone it was calibrated for another subject or day"
-            if spec.calibrations
-            else "The store has other artefact limits",
-            do="Evaluate its parent, or calibrate it by a store of the subject's own runs",
-        )
 
 
 def _report(

@@ -32,7 +32,8 @@ TUNE = "optuna sqlalchemy tomli_w"  # what the extra `tune` brings
 
 COMMANDS: tuple[Callable[..., None], ...] = (
     *(desk.demo, desk.simulate, desk.fetch, desk.prepare),
-    *(desk.train, desk.calibrate, desk.pretrain, desk.tune, desk.evaluate, desk.play),
+    *(desk.train, desk.calibrate, desk.pretrain, desk.tune),
+    *(desk.evaluate, desk.explain, desk.play),
     *(lab.doctor, lab.run, lab.listen, lab.replay),
 )
 for command in COMMANDS:

@@ -9,7 +9,7 @@ import numpy as np
 
 from offline.evaluation.report import Course
 from offline.store.aims import Aims
-from offline.store.dataset import Examples, Run, window_at
+from offline.store.dataset import Examples, Run, Store, window_at
 from rtfeedback.checkpoint import CheckpointSpec, Target
 from rtfeedback.errors import DatasetError
 from rtfeedback.predictor import Predictor
@@ -135,6 +135,29 @@ def _truth(spec: CheckpointSpec, run: Run) -> Float64 | None:
     if run.truth is None or spec.model.of_task or first.ahead:
         return None
     return np.asarray(run.truth[:, run.target_names.index(first.of)])
+
+
+def check_store(spec: CheckpointSpec, store: Store) -> None:
+    """Refuse another store than the one that a checkpoint was trained on.
+
+    Raises
+    ------
+    DatasetError
+    """
+    if spec.training.store != store.hash:
+        raise DatasetError(
+            f"The checkpoint was not trained on the store {store.path}",
+            found=f"It names {spec.training.store[:12]}, this one is {store.hash[:12]}",
+            do="Name the store that it was trained on: it knows what was held out",
+        )
+    if spec.chain != store.chain(spec.model.chain):
+        raise DatasetError(
+            f"The chain of the store {store.path} is not the checkpoint's",
+            found="By EEG alone it was calibrated for another subject or day"
+            if spec.calibrations
+            else "The store has other artefact limits",
+            do="Evaluate its parent, or calibrate it by a store of the subject's own runs",
+        )
 
 
 def held_out_runs(

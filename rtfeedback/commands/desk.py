@@ -338,6 +338,31 @@ def _short(value: float | str) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
+def explain(
+    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint folder.")],
+    data: Annotated[Path, typer.Argument(help="The store that it was trained on.")],
+    out: Annotated[
+        Path | None, typer.Option(help="New folder; below ./explanations without.")
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(help="What is predicted; the first of the checkpoint's.")
+    ] = None,
+    pairs: Annotated[
+        int, typer.Option(min=1, help="Pairs of validation windows that are compared.")
+    ] = 100,
+) -> None:
+    """Show which channels, frequencies and lags a model goes by, and what it has learnt."""
+    from offline.explain import explain as explain_checkpoint
+    from offline.explain import print_explanation
+    from offline.store.dataset import Store
+    from rtfeedback.checkpoint import load_checkpoint
+
+    out = out or next_folder(Path("explanations"), checkpoint.resolve().name)
+    loaded = load_checkpoint(checkpoint)
+    print_explanation(explain_checkpoint(loaded, Store(data), out, target=target, pairs=pairs))
+    print(out)  # noqa: T201
+
+
 def play(
     file: Annotated[Path, typer.Argument(help="Any recording that MNE reads, or XDF.")],
     stream: Annotated[str, typer.Option(help="Name of the EEG stream.")],

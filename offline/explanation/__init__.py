@@ -1,0 +1,1 @@
+"""What a model goes by: channels, frequencies and lags, attention, learnt filters."""
