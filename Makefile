@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 demo: .venv/.demo
 	$(BIN)/rtfeedback demo
 
-# The table of docs/models.md: an hour on two quiet cores; `ARGS=--quick` for minutes.
+# The table of docs/models.md, in an hour or more on two quiet cores; with `ARGS=--quick`, in minutes.
 models: .venv/.demo
 	$(BIN)/python -m bench.models --write $(ARGS)
 

@@ -51,10 +51,10 @@ latencies on the CPU, as `bench.zoo` takes them, medians of {rounds} interleaved
 *Validation r* is of the first target, {target}, on the runs that stopped the training and so a
 little kind to networks; of `eegnet-conditions`, of the condition's probability. *Validation
 loss* is the recipe's own, of the epoch that was kept; of a model of volumes, over all voxels,
-nearly all of whose variance is the simulation's noise.{warning}
+those outside the simulation's regions included.{warning}
 """
-WARNING = """ **Made with --quick: r and loss say that everything runs, and nothing about skill;
-the machine was shared with other work.**"""
+WARNING = """
+**Made with --quick: r and loss say that everything runs, and nothing about skill.**"""
 
 
 @dataclass(frozen=True, slots=True)

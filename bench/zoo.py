@@ -156,7 +156,10 @@ def report(
     fix_arithmetic()
     note = NOTE.format(rounds=rounds, steps=STEPS, predictions=PREDICTIONS, threads=threads)
     table = markdown_table(HEADER, [contender.row() for contender in contenders])
-    return "\n".join((provenance(f"python -m {SECTION} --rounds {rounds}"), note, table))
+    command = f"python -m {SECTION} --rounds {rounds}"
+    if len(names) < len(every):
+        command += f" --recipes {' '.join(names)}"
+    return "\n".join((provenance(command), note, table))
 
 
 def main() -> None:
