@@ -191,7 +191,8 @@ def report(rounds: int, threads: int) -> str:
         for i in range(rounds + 1):
             for contender in contenders:
                 contender.take_turn(counted=i > 0)
-    command = f"python -m {SECTION} --rounds {rounds} --threads {threads}"
+    prefix = f"{ORIGINAL}=... " if original else ""
+    command = f"{prefix}python -m {SECTION} --rounds {rounds} --threads {threads}"
     note = NOTE.format(
         batch=BATCH,
         threads=threads,
