@@ -3,10 +3,14 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test lint types layers unit wheel clean
+.PHONY: demo models test lint types layers unit wheel clean
 
 demo: .venv/.demo
 	$(BIN)/rtfeedback demo
+
+# The table of docs/models.md, in an hour or more on two quiet cores; with `ARGS=--quick`, in minutes.
+models: .venv/.demo
+	$(BIN)/python -m bench.models --write $(ARGS)
 
 test: lint types layers unit wheel
 

@@ -1,0 +1,103 @@
+"""Our `calhas`, or its plain twin, at the paper's shapes, told over stdin what to do.
+
+    python -m bench.rivals.calhas ours|twin --threads N
+
+A line of stdin is `train N` or `predict N`; the answer is a line of JSON, what each took in
+seconds. Ours begins with windows of samples and makes its spectra itself; the twin, like the
+original, is given spectra.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from bench.paper import PAPER
+from bench.rivals.calhas_twin import EEG, FMRI, Twin
+from bench.stepping import Prediction, Step, made, timed, trainable
+from offline.training.fit_config import FitConfig
+from rtfeedback.arithmetic import fix_arithmetic
+from rtfeedback.models import Calhas
+
+LEARNING_RATE = 2.98e-3
+CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """What is timed."""
+
+    parameters: int
+    train: Callable[[], float]
+    """Take a step; return the seconds that it took."""
+    predict: Callable[[], float]
+    """Predict one volume; return the seconds that it took."""
+
+
+def ours(batch: int) -> Contender:
+    """Return `rtfeedback.models.Calhas`, stepped as `fit_network` steps it."""
+    case = PAPER["calhas"]
+    model = made(case.config, case.shape)
+    assert isinstance(model, Calhas)
+    fit = FitConfig(
+        batch=batch, loss="mae", optimiser="adam", learning_rate=LEARNING_RATE, weight_decay=0.0
+    )
+    step, prediction = Step(model, case.shape, fit), Prediction(model, case.shape, CPU)
+    return Contender(trainable(model), step.seconds, prediction.seconds)
+
+
+def twin(batch: int) -> Contender:
+    """Return the twin, stepped by plain Adam."""
+    torch.manual_seed(0)
+    model = Twin()
+    optimiser = torch.optim.Adam(model.parameters(), LEARNING_RATE)
+    x, y = torch.randn(batch, *EEG), torch.randn(batch, *FMRI)
+
+    def step() -> Tensor:
+        optimiser.zero_grad()
+        loss = model.loss(x, y)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        return loss
+
+    def train() -> float:
+        model.train()
+        return timed(step, CPU)
+
+    @torch.inference_mode()
+    def predict() -> float:
+        model.eval()
+        return timed(lambda: model(x[:1])[0].numpy(), CPU)
+
+    return Contender(trainable(model), train, predict)
+
+
+CONTENDERS = {"ours": ours, "twin": twin}
+
+
+def main() -> None:
+    """Read the command line, then stdin to its end."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("which", choices=CONTENDERS)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--batch", type=int, default=4)
+    given = parser.parse_args()
+    fix_arithmetic(given.threads)
+    contender = CONTENDERS[given.which](given.batch)
+    print(json.dumps({"parameters": contender.parameters}), flush=True)  # noqa: T201
+    for line in sys.stdin:
+        what, n = line.split()
+        job = contender.train if what == "train" else contender.predict
+        print(json.dumps([job() for _ in range(int(n))]), flush=True)  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()
