@@ -32,7 +32,8 @@ from offline.store.batches import Mapped, Resident, batches
 from offline.store.dataset import Store, window_at
 from offline.store.examples import Examples
 from offline.training.fit_config import FitConfig
-from offline.training.fit_network import Supervised, fit_network
+from offline.training.fit_network import fit_network
+from offline.training.fitting import Supervised
 from offline.training.outcomes import RegionOutcomes
 from rtfeedback.arithmetic import fix_arithmetic
 from rtfeedback.models import EEGNetConfig, Network, build_model

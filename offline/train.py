@@ -18,9 +18,10 @@ from offline.staging import unfinished
 from offline.store.dataset import Store
 from offline.store.examples import Examples
 from offline.training.fit_config import FitConfig
-from offline.training.fit_network import Supervised, fit_network
+from offline.training.fit_network import fit_network
 from offline.training.fit_ridge import fit_ridge
 from offline.training.fit_volume import set_volume, volume_outcomes
+from offline.training.fitting import Supervised
 from offline.training.outcomes import RegionOutcomes
 from offline.training.pretrained import (
     load_pretrained,

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import typer
 
-from rtfeedback.commands import desk, lab
+from rtfeedback.commands import data, lab, models
 
 app = typer.Typer(
     name="rtfeedback",
@@ -31,9 +31,9 @@ OFFLINE = "mne mne_bids pybv pyxdf nibabel nilearn sklearn matplotlib pandas thr
 TUNE = "optuna sqlalchemy tomli_w"  # what the extra `tune` brings
 
 COMMANDS: tuple[Callable[..., None], ...] = (
-    *(desk.demo, desk.simulate, desk.fetch, desk.prepare),
-    *(desk.train, desk.calibrate, desk.pretrain, desk.tune),
-    *(desk.evaluate, desk.explain, desk.play),
+    *(data.demo, data.simulate, data.fetch, data.prepare),
+    *(models.train, models.calibrate, models.pretrain, models.tune),
+    *(models.evaluate, models.explain, data.play),
     *(lab.doctor, lab.run, lab.listen, lab.replay),
 )
 for command in COMMANDS:

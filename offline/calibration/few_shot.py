@@ -16,7 +16,8 @@ from offline.store.aims import Aims
 from offline.store.dataset import Run, Store
 from offline.store.examples import Examples
 from offline.training.fit_config import FitConfig
-from offline.training.fit_network import Supervised, fit_network
+from offline.training.fit_network import fit_network
+from offline.training.fitting import Supervised
 from offline.training.inner_folds import inner_folds
 from offline.training.outcomes import RegionOutcomes
 from rtfeedback.checkpoint import CheckpointSpec

@@ -18,7 +18,7 @@ from rtfeedback.checkpoint import CheckpointSpec
 from rtfeedback.config import Config
 
 if TYPE_CHECKING:
-    from offline.training.fit_network import Fitting
+    from offline.training.fitting import Fitting
 
 FILE = "state.safetensors"  # tensors, and the rest as JSON in its header: no code in data
 FACTS = "facts"

@@ -14,7 +14,7 @@ import torch
 from offline.store.batches import CPU, batches, windows_of
 from offline.store.dataset import Store
 from offline.train import Planned, TrainConfig, fit, plan
-from offline.training.fit_network import mean_r
+from offline.training.fitting import mean_r
 from offline.tuning.search_space import SearchSpace
 from offline.tuning.tune_config import StudyConfig
 from rtfeedback.errors import ConfigError, RtfeedbackError

@@ -47,3 +47,11 @@ def check_positive(**options: float | None) -> None:
     for name, value in options.items():
         if value is not None and not 0 < value < float("inf"):
             raise typer.BadParameter(f"--{name} takes a number above 0, not {value:g}")
+
+
+def warn_semi_synthetic(semi_synthetic: bool) -> None:
+    """Say on stderr that data are no claim of skill, where they are none."""
+    from offline.store.dataset import SEMI_SYNTHETIC
+
+    if semi_synthetic:
+        print(SEMI_SYNTHETIC, file=sys.stderr)  # noqa: T201

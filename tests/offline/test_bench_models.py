@@ -11,7 +11,7 @@ from bench import models, zoo
 from bench.models import HEADER, Trained, loss_name, on_validation, quick, table, trained
 from offline.store.dataset import READS, Store
 from offline.train import TrainConfig
-from offline.training.fit_network import mean_r
+from offline.training.fitting import mean_r
 from rtfeedback.checkpoint import load_checkpoint
 
 TCN = TrainConfig.model_validate(

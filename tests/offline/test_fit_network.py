@@ -11,7 +11,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from offline.store.dataset import Store
 from offline.train import TrainConfig, train
-from offline.training.fit_network import Fitting
+from offline.training.fitting import Fitting
 from offline.training.training_state import TrainingState
 from rtfeedback.checkpoint import Checkpoint, load_checkpoint
 from rtfeedback.errors import CheckpointError, ConfigError

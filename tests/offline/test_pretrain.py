@@ -20,7 +20,7 @@ from offline.splits.split import SplitConfig
 from offline.store.dataset import Run, Store
 from offline.train import TrainConfig, train
 from offline.training.fit_masked import Stretches, fit_masked, statistics
-from offline.training.fit_network import Fitting
+from offline.training.fitting import Fitting
 from offline.training.learning_rate import learning_rate
 from offline.training.masked_patches import MaskConfig, MaskedPatches
 from offline.training.pretrain import (

@@ -17,7 +17,7 @@ import torch
 from offline.store.dataset import Store, window_at
 from offline.store.examples import Examples
 from offline.train import TrainConfig, train
-from offline.training.fit_network import Fitting
+from offline.training.fitting import Fitting
 from offline.tune import study_name, tune
 from offline.tuning.search_space import SearchSpace
 from offline.tuning.study import open_study, shown

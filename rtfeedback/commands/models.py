@@ -1,0 +1,214 @@
+"""Models at the desk: train, pretrain, tune, calibrate, evaluate, explain."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from rtfeedback.commands.arguments import (
+    Toml,
+    check_positive,
+    newest,
+    next_folder,
+    settings_of,
+    warn_semi_synthetic,
+)
+
+LISTEN = 180.0  # s of a live stream that a calibration takes
+
+
+def train(
+    data: Annotated[
+        Path | None, typer.Argument(help="Store; the newest below ./prepared without.")
+    ] = None,
+    config: Toml = None,
+    out: Annotated[
+        Path | None, typer.Option(help="New folder; below ./checkpoints without.")
+    ] = None,
+    channels: Annotated[
+        str | None,
+        typer.Option(metavar="C3,Cz,C4|CAP", help="Only these: the cap outside the scanner."),
+    ] = None,
+    allow_shuffled: Annotated[
+        bool, typer.Option("--allow-shuffled", help="Leave for [split] kind = 'shuffled'.")
+    ] = False,
+    ensemble: Annotated[
+        int, typer.Option(min=1, max=64, help="Networks, from as many seeds; their sd is told.")
+    ] = 1,
+    pretrained: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Weights to begin with, of 'pretrain'.")
+    ] = None,
+) -> None:
+    """Fit a model and write its checkpoint."""
+    from offline.ensemble import train_ensemble
+    from offline.for_cap import store_for_cap
+    from offline.store.dataset import Store
+    from offline.train import TrainConfig
+    from offline.train import train as train_model
+
+    recipe = settings_of(config, TrainConfig)
+    if allow_shuffled:
+        split = recipe.split.model_copy(update={"allow_shuffled": True})
+        recipe = recipe.model_copy(update={"split": split})
+    store = Store(data or newest(Path("prepared"), "store.json", "rtfeedback prepare BIDS"))
+    store = store_for_cap(store, channels) if channels else store
+    out = out or next_folder(Path("checkpoints"), f"{store.path.name}-{recipe.model.name}")
+    if ensemble > 1:
+        spec = train_ensemble(store, out, recipe, ensemble, pretrained=pretrained)
+    else:
+        spec = train_model(store, out, recipe, pretrained=pretrained)
+    warn_semi_synthetic(spec.training.semi_synthetic)
+    print(f"{out}\n{spec.model.name}: {_facts(spec.training.notes)}")  # noqa: T201
+
+
+def pretrain(
+    data: Annotated[
+        Path,
+        typer.Argument(metavar="DIR|STORE", help="A folder of EEG recordings, or a store."),
+    ],
+    config: Toml = None,
+    out: Annotated[
+        Path | None, typer.Option(help="New folder; below ./pretrained without.")
+    ] = None,
+    store: Annotated[
+        Path | None,
+        typer.Option(help="With DIR: the store to be fine-tuned on, for its chain."),
+    ] = None,
+) -> None:
+    """Learn weights of EEG alone, for `train --pretrained` to begin with."""
+    from offline.store.dataset import MANIFEST, Store
+    from offline.training.pretrain import PretrainConfig, pretrain_recordings, pretrain_store
+
+    recipe = settings_of(config, PretrainConfig)
+    out = out or next_folder(Path("pretrained"), data.resolve().name)
+    if (data / MANIFEST).is_file():
+        if store:
+            raise typer.BadParameter("--store goes with a folder of recordings")
+        spec = pretrain_store(Store(data), out, recipe)
+    else:
+        chain = Store(store).chain(recipe.model.chain) if store else None
+        spec = pretrain_recordings(data, out, recipe, chain)
+    print(f"{out}\n{len(spec.recordings)} recordings, {spec.hours:.2f} h: {_facts(spec.notes)}")  # noqa: T201
+
+
+def tune(
+    data: Annotated[Path, typer.Argument(help="Store.")],
+    config: Annotated[
+        Path, typer.Option(help="Recipe with a [tune] table: which keys are open.")
+    ],
+    trials: Annotated[int, typer.Option(min=1, help="Of the study, on all machines.")],
+    storage: Annotated[
+        str | None, typer.Option(metavar="URL", help="Database; SQLite beside OUT without.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="New TOML file; below ./tuned without.")
+    ] = None,
+) -> None:
+    """Choose what a recipe leaves open by the validation part; write the best as TOML."""
+    from offline.store.dataset import Store
+    from offline.tune import tune as tune_recipe
+    from offline.tuning.tune_config import TuneConfig
+
+    recipe, store = settings_of(config, TuneConfig), Store(data)
+    out = out or next_folder(Path("tuned"), f"{store.path.name}-{config.stem}", ".toml")
+    tune_recipe(store, out, recipe, trials, storage=storage, source=str(config))
+    warn_semi_synthetic(store.manifest.semi_synthetic)
+    print(out)  # noqa: T201
+
+
+def calibrate(
+    checkpoint: Annotated[Path, typer.Argument(help="The parent's folder; it stays as is.")],
+    eeg: Annotated[
+        Path | None, typer.Option(help="A recording of two to five minutes of EEG.")
+    ] = None,
+    stream: Annotated[
+        str | None, typer.Option(help="Or the EEG stream to listen to now.")
+    ] = None,
+    store: Annotated[
+        Path | None, typer.Option(help="Or a store of the subject's runs with BOLD.")
+    ] = None,
+    seconds: Annotated[
+        float | None, typer.Option(help="Of EEG; 180 of a stream, all of a recording.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="New folder; below ./checkpoints without.")
+    ] = None,
+) -> None:
+    """Make a child of a checkpoint for a new subject or day."""
+    given = [each for each in (eeg, stream, store) if each is not None]
+    if len(given) != 1:
+        raise typer.BadParameter("Name one of --eeg, --stream and --store")
+    if store and seconds is not None:
+        raise typer.BadParameter("--seconds goes with --eeg or --stream")
+    check_positive(seconds=seconds)
+    from offline.calibrate import calibrate_by_eeg, calibrate_by_fmri
+    from offline.recording_stream import recording_source
+    from offline.store.dataset import Store
+    from rtfeedback.checkpoint import load_checkpoint
+    from rtfeedback.online.address import make_source
+
+    parent = load_checkpoint(checkpoint)
+    out = out or next_folder(Path("checkpoints"), f"{checkpoint.resolve().name}-calibrated")
+    if store:
+        spec = calibrate_by_fmri(parent, Store(store), out)
+    else:
+        source = recording_source(eeg) if eeg else make_source(stream=stream or "")
+        seconds = seconds or (float("inf") if eeg else LISTEN)
+        spec = calibrate_by_eeg(parent, source, out, seconds=seconds)
+    done = spec.calibrations[-1]
+    facts = ", ".join(f"{key} {_short(value)}" for key, value in done.notes.items())
+    print(f"{out}\n{done.method} by {done.seconds:.0f} s of {done.source}: {facts}")  # noqa: T201
+
+
+def evaluate(
+    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint folder.")],
+    data: Annotated[Path, typer.Argument(help="The store that it was trained on.")],
+    out: Annotated[
+        Path | None, typer.Option(help="New folder; below ./evaluations without.")
+    ] = None,
+) -> None:
+    """Report skill on the held-out runs, beside baselines and chance."""
+    from offline.evaluate import evaluate as evaluate_checkpoint
+    from offline.evaluate import print_report
+    from offline.store.dataset import Store
+    from rtfeedback.predictor import Predictor
+
+    out = out or next_folder(Path("evaluations"), checkpoint.resolve().name)
+    predictor = Predictor.load(checkpoint, "cpu")
+    print_report(evaluate_checkpoint(predictor, Store(data), out))
+    print(out)  # noqa: T201
+
+
+def explain(
+    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint folder.")],
+    data: Annotated[Path, typer.Argument(help="The store that it was trained on.")],
+    out: Annotated[
+        Path | None, typer.Option(help="New folder; below ./explanations without.")
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(help="What is predicted; the first of the checkpoint's.")
+    ] = None,
+    pairs: Annotated[
+        int, typer.Option(min=1, help="Pairs of validation windows that are compared.")
+    ] = 100,
+) -> None:
+    """Show which channels, frequencies and lags a model goes by, and what it has learnt."""
+    from offline.explain import explain as explain_checkpoint
+    from offline.explain import print_explanation
+    from offline.store.dataset import Store
+    from rtfeedback.checkpoint import load_checkpoint
+
+    out = out or next_folder(Path("explanations"), checkpoint.resolve().name)
+    loaded = load_checkpoint(checkpoint)
+    print_explanation(explain_checkpoint(loaded, Store(data), out, target=target, pairs=pairs))
+    print(out)  # noqa: T201
+
+
+def _short(value: float | str) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _facts(notes: dict[str, Any]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in notes.items())
