@@ -46,7 +46,8 @@ def gain(parent: Readout, x: Float64, z: Float64, penalty: float) -> Readout:
     """Return a layer whose outputs are the parent's times a gain and plus an offset.
 
     For each target the gain g is the one with the least sum of squares plus
-    `penalty * n * var * (g - 1)**2`, var being that of the parent's outputs.
+    `penalty * n * var * (g - 1)**2`, var being that of the parent's outputs; the offset,
+    of their mean, is pulled towards none by `penalty * n`.
 
     Parameters
     ----------
@@ -60,15 +61,17 @@ def gain(parent: Readout, x: Float64, z: Float64, penalty: float) -> Readout:
     power = np.maximum((centred**2).sum(axis=0), 1e-12)
     missing = ((z - told) * centred).sum(axis=0)
     gains = 1 + missing / (power * (1 + penalty))
-    bias = gains * (parent.bias - told.mean(axis=0)) + z.mean(axis=0)
+    middle = told.mean(axis=0)
+    offset = (z - told).mean(axis=0) / (1 + penalty)
+    bias = gains * (parent.bias - middle) + middle + offset
     return Readout(gains[:, None] * parent.weights, bias)
 
 
 def ridge(parent: Readout, x: Float64, z: Float64, penalty: float) -> Readout:
     """Return the layer with the least squares, each weight pulled towards the parent's.
 
-    The ridge of what the parent leaves unexplained, in the dual, with an offset that is
-    not penalised; `penalty` is in units of the inputs' mean squared distance to their mean.
+    The ridge of what the parent leaves unexplained, in the dual; `penalty` is in units of
+    the inputs' mean squared distance to their mean. The offset is pulled as `gain`'s is.
     """
     centre = x.mean(axis=0)
     centred, rest = x - centre, z - parent(x)
@@ -77,7 +80,8 @@ def ridge(parent: Readout, x: Float64, z: Float64, penalty: float) -> Readout:
     regularised = kernel + penalty * size * np.eye(len(x))
     dual = linalg.solve(regularised, rest - rest.mean(axis=0), assume_a="pos")
     more = dual.T @ centred
-    return Readout(parent.weights + more, parent.bias + rest.mean(axis=0) - more @ centre)
+    offset = rest.mean(axis=0) / (1 + penalty)
+    return Readout(parent.weights + more, parent.bias + offset - more @ centre)
 
 
 def fit_readout(model: nn.Module, solve: Solve, train: Examples, z: Float64) -> Notes:
