@@ -7,7 +7,11 @@ import pytest
 from rtfeedback import errors
 from rtfeedback.errors import RtfeedbackError
 
-TREE = [each for _, each in inspect.getmembers(errors, inspect.isclass)]
+TREE = [
+    each
+    for _, each in inspect.getmembers(errors, inspect.isclass)
+    if each.__module__ == errors.__name__
+]
 
 
 @pytest.mark.parametrize("error", TREE)
