@@ -99,7 +99,9 @@ def test_any_key_is_found_again_from_a_typo(model: type[Config]) -> None:
 
 def test_only_the_keys_of_the_model_that_is_named_are_allowed(tmp_path: Path) -> None:
     said = refusal(tmp_path / "x.toml", "model = {name = 'ridge', kernel = 1}", TrainConfig)
-    assert "'model.kernel' (value 1) is not a key. Allowed here: basis, chain, group, lead" in said
+    assert (
+        "'model.kernel' (value 1) is not a key. Allowed here: basis, chain, group, lead" in said
+    )
     assert "Did you mean" not in said
 
 
