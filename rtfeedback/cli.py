@@ -27,7 +27,10 @@ app = typer.Typer(
 
 UNWRITABLE = (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.EIO)
 # What the extra `offline` brings; the last two come with it and are imported as well.
-OFFLINE = "mne mne_bids pybv pyxdf nibabel nilearn sklearn matplotlib pandas threadpoolctl"
+OFFLINE = (
+    "mne mne_bids pybv pyxdf nibabel nilearn sklearn matplotlib tensorboard pandas"
+    " threadpoolctl"
+)
 TUNE = "optuna sqlalchemy tomli_w"  # what the extra `tune` brings
 
 COMMANDS: tuple[Callable[..., None], ...] = (
