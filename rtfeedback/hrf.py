@@ -7,7 +7,8 @@ from scipy import stats
 
 from rtfeedback.signals import Float64
 
-PEAK, UNDERSHOOT = 6.0, 16.0  # s: shapes of the two gammas, each of scale 1 s
+PEAK = 5.0  # s, of the canonical response: of a gamma of shape 6 and scale 1 s
+UNDERSHOOT = 16.0  # shape of the other gamma, of the same scale
 RATIO = 6.0  # of the response to its undershoot
 
 
@@ -25,12 +26,13 @@ def hrf(times: Float64) -> Float64:
     doi:10.1006/nimg.1997.0306; the two gammas go back to Glover 1999, NeuroImage 9:416,
     doi:10.1006/nimg.1998.0419.
     """
-    return _response(times) / _LARGEST
+    return response(times) / _LARGEST
 
 
-def _response(times: Float64) -> Float64:
-    response = stats.gamma.pdf(times, PEAK)
-    return np.asarray(response - stats.gamma.pdf(times, UNDERSHOOT) / RATIO)
+def response(times: Float64, peak: float = PEAK) -> Float64:
+    """Return the same response unscaled, its peak moved: a gamma of shape k peaks at k - 1."""
+    rise = stats.gamma.pdf(times, peak + 1.0)
+    return np.asarray(rise - stats.gamma.pdf(times, UNDERSHOOT) / RATIO)
 
 
-_LARGEST = float(_response(np.linspace(4.0, 6.0, 2001)).max())
+_LARGEST = float(response(np.linspace(4.0, 6.0, 2001)).max())

@@ -6,7 +6,7 @@ of volumes that have no target.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -233,13 +233,7 @@ class Examples:
         Where a split cuts runs, over the rows that lie in a window. A feature that never
         changes, or is always masked, gets an sd of 1.
         """
-        every = range(len(self.runs))
-        n = sum(np.sum(~np.isnan(self._rows(i)), axis=0) for i in every)
-        n = np.maximum(n, 1)
-        mean = sum(np.nansum(self._rows(i), axis=0, dtype=np.float64) for i in every) / n
-        square = sum(np.nansum((self._rows(i) - mean) ** 2, axis=0) for i in every) / n
-        sd = np.sqrt(square)
-        return np.asarray(mean), np.where(sd > 0, sd, 1.0)
+        return feature_statistics(lambda: map(self._rows, range(len(self.runs))))
 
     def _rows(self, i: int) -> Float32:
         """Return the rows of a run that may be read."""
@@ -256,6 +250,24 @@ class Examples:
         if self.run[-1] > 0:
             return self.run
         return np.arange(len(self)) * N_BLOCKS // len(self)
+
+
+def feature_statistics(stretches: Callable[[], Iterable[Float32]]) -> tuple[Float64, Float64]:
+    """Return mean and sd of each feature over all rows that are not masked.
+
+    A feature that never changes, or is always masked, gets an sd of 1.
+
+    Parameters
+    ----------
+    stretches : callable
+        Returns the features, each of shape (n_times, n_features); called three times, so
+        that one at a time need be in memory.
+    """
+    n = np.maximum(sum(np.sum(~np.isnan(rows), axis=0) for rows in stretches()), 1)
+    mean = sum(np.nansum(rows, axis=0, dtype=np.float64) for rows in stretches()) / n
+    square = sum(np.nansum((rows - mean) ** 2, axis=0) for rows in stretches()) / n
+    sd = np.sqrt(square)
+    return np.asarray(mean), np.where(sd > 0, sd, 1.0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,12 +15,13 @@ from torch import Tensor
 from offline.progress import epochs_bar
 from offline.store.batches import made_ahead
 from offline.store.dataset import window_at
+from offline.store.examples import feature_statistics
 from offline.training.learning_rate import learning_rate
 from offline.training.masked_patches import MaskConfig, MaskedPatches
 from rtfeedback.config import Config
 from rtfeedback.errors import ConfigError, DatasetError
 from rtfeedback.models.patch_transformer import PatchTransformer
-from rtfeedback.signals import Float32, Float64
+from rtfeedback.signals import Float32
 
 LARGEST_GRADIENT = 1.0  # norm to which gradients are clipped
 WARM_UP = 0.1  # share of the steps over which the learning rate rises
@@ -109,7 +110,7 @@ def fit_masked(
             found=f"{fit.length:g} s of settled EEG in none of {len(stretches.train)}",
             do="Shorten fit.length, or record for longer",
         )
-    model.scaler.fit(*statistics(train))
+    model.scaler.fit(*feature_statistics(lambda: train))
     network = MaskedPatches(model, mask).to(fit.device)
     optimiser = torch.optim.AdamW(
         network.parameters(), fit.learning_rate, weight_decay=fit.weight_decay
@@ -137,15 +138,6 @@ def fit_masked(
     model.load_state_dict(kept)
     model.cpu()
     return {"epochs": best[1], "loss": best[0]}
-
-
-def statistics(stretches: Sequence[Float32]) -> tuple[Float64, Float64]:
-    """Return mean and sd of each feature over all rows that are not masked."""
-    n = np.maximum(sum(np.sum(~np.isnan(each), axis=0) for each in stretches), 1)
-    mean = sum(np.nansum(each, axis=0, dtype=np.float64) for each in stretches) / n
-    square = sum(np.nansum((each - mean) ** 2, axis=0) for each in stretches) / n
-    sd = np.sqrt(square)
-    return np.asarray(mean), np.where(sd > 0, sd, 1.0)
 
 
 def _check_length(model: PatchTransformer, n_patches: int, length: float) -> None:

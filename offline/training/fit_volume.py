@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 
 from offline.bold.components import fit_components
 from offline.store.dataset import Store
 from offline.store.examples import Examples
-from offline.training.outcomes import VolumeOutcomes, voxel_statistics
+from offline.training.outcomes import VolumeOutcomes, volumes_by_run, voxel_statistics
 from rtfeedback.models.volume import VolumeNetwork
 from rtfeedback.models.volume_lowrank import VolumeLowRank
-from rtfeedback.signals import Float32
 
 
 def set_volume(model: VolumeNetwork, store: Store, training: Examples) -> None:
@@ -25,7 +22,9 @@ def set_volume(model: VolumeNetwork, store: Store, training: Examples) -> None:
     mask = np.asarray(store.shared("volumes_mask"))
     model.set_volume(np.flatnonzero(mask), mean, sd)
     weights = np.asarray(store.shared("volumes_regions"), dtype=np.float64)
-    every = np.concatenate([rows.astype(np.float64) @ weights.T for rows in _rows(training)])
+    every = np.concatenate(
+        [rows.astype(np.float64) @ weights.T for rows in volumes_by_run(training)]
+    )
     spread = every.std(axis=0)
     model.set_regions(weights, every.mean(axis=0), np.where(spread > 0, spread, 1.0))
     if isinstance(model, VolumeLowRank):
@@ -34,17 +33,11 @@ def set_volume(model: VolumeNetwork, store: Store, training: Examples) -> None:
 
 def _set_components(model: VolumeLowRank, training: Examples) -> None:
     """Fit the components to the volumes of the training part, and set them."""
-    found = fit_components(_rows(training), model.config.components)
-    courses = np.concatenate([found.courses(rows) for rows in _rows(training)])
+    found = fit_components(volumes_by_run(training), model.config.components)
+    courses = np.concatenate([found.courses(rows) for rows in volumes_by_run(training)])
     sd = courses.std(axis=0)
     basis, mean = found.basis.astype(np.float64), found.mean.astype(np.float64)
     model.set_components(basis, np.where(sd > 0, sd, 1.0), mean)
-
-
-def _rows(training: Examples) -> Iterator[Float32]:
-    """Yield each training run's volumes, shape (n_volumes, n_voxels)."""
-    for index, run in enumerate(training.runs):
-        yield run.voxels[training.volumes[training.run == index]]
 
 
 def volume_outcomes(model: VolumeNetwork, examples: Examples) -> VolumeOutcomes:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import stats
 
-from rtfeedback.hrf import RATIO, UNDERSHOOT
+from rtfeedback.hrf import response
 from rtfeedback.signals import Float64
 
 PEAKS = (3.0, 4.0, 5.0)  # s, as Cury et al. 2020; the last is SPM's own response
@@ -34,11 +33,5 @@ def hrf_basis(n_times: int, rate: float, lead: float) -> Float64:
     Cury et al. 2020, Front. Neurosci. 13:1451, doi:10.3389/fnins.2019.01451.
     """
     ago = lead + np.arange(n_times)[::-1] / rate
-    basis = np.stack([_response(ago, peak) for peak in PEAKS], axis=1)
+    basis = np.stack([response(ago, peak) for peak in PEAKS], axis=1)
     return np.asarray(basis / np.linalg.norm(basis, axis=0))
-
-
-def _response(times: Float64, peak: float) -> Float64:
-    """Return SPM's response with its peak moved: a gamma of shape k peaks at k - 1."""
-    rise = stats.gamma.pdf(times, peak + 1.0)
-    return np.asarray(rise - stats.gamma.pdf(times, UNDERSHOOT) / RATIO)

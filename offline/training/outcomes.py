@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Protocol
 
 import numpy as np
@@ -67,6 +68,12 @@ class VolumeOutcomes:
         return found
 
 
+def volumes_by_run(examples: Examples) -> Iterator[Float32]:
+    """Yield the volumes of each run's windows, shape (n_volumes, n_voxels)."""
+    for index, run in enumerate(examples.runs):
+        yield run.voxels[examples.volumes[examples.run == index]]
+
+
 def voxel_statistics(examples: Examples) -> tuple[Float64, Float64]:
     """Return mean and sd of each voxel over the volumes of some windows, (n_voxels,).
 
@@ -74,8 +81,8 @@ def voxel_statistics(examples: Examples) -> tuple[Float64, Float64]:
     next to nothing would make it the loudest.
     """
     n, total, squares = 0, np.zeros(1), np.zeros(1)
-    for index, run in enumerate(examples.runs):
-        rows = np.asarray(run.voxels[examples.volumes[examples.run == index]], np.float64)
+    for volumes in volumes_by_run(examples):
+        rows = np.asarray(volumes, np.float64)
         rows = rows[np.isfinite(rows[:, 0])]
         n, total = n + len(rows), total + rows.sum(axis=0)
         squares = squares + np.einsum("ij,ij->j", rows, rows)

@@ -9,6 +9,7 @@ from pydantic import Field
 from torch import nn
 
 from rtfeedback.config import Config
+from rtfeedback.errors import ConfigError
 from rtfeedback.models.volume import VolumeSpec
 
 
@@ -41,6 +42,23 @@ class Shape:
     def n_channels(self) -> int:
         """How many channels the features are of."""
         return self.n_features // self.n_bands
+
+
+def volume_of(shape: Shape, name: str) -> VolumeSpec:
+    """Return what the volumes are that a model predicts.
+
+    Raises
+    ------
+    ConfigError
+        If there are none.
+    """
+    if shape.volume is None:
+        raise ConfigError(
+            f"'{name}' predicts whole volumes",
+            found="The targets are regions alone",
+            do="Prepare the store with [volumes], or name a model of regions",
+        )
+    return shape.volume
 
 
 class Architecture(Config):

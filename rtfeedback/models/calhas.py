@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from rtfeedback.errors import ConfigError
-from rtfeedback.models.architecture import Architecture, Shape
+from rtfeedback.models.architecture import Architecture, Shape, volume_of
 from rtfeedback.models.layers.fourier_features import (
     FourierKind,
     RandomFourierFeatures,
@@ -109,15 +109,10 @@ class CalhasConfig(Architecture):
         ConfigError
             If the windows hold no samples or too few, or the volumes are too small.
         """
-        if shape.volume is None:
-            raise ConfigError(
-                "'calhas' predicts whole volumes",
-                found="The store has none",
-                do="Prepare it with a [volumes] section",
-            )
+        volume = volume_of(shape, self.name)
         self._check_input(shape)
-        self._check_resolution(shape.volume)
-        return Calhas(self, shape, shape.volume)
+        self._check_resolution(volume)
+        return Calhas(self, shape, volume)
 
     def _check_input(self, shape: Shape) -> None:
         if shape.n_bands > 1:

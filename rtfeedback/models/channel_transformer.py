@@ -8,9 +8,9 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from rtfeedback.models.architecture import Architecture, Shape
+from rtfeedback.models.architecture import Architecture, Shape, volume_of
 from rtfeedback.models.cnn import Convolution
-from rtfeedback.models.fc import Positive, Share, volume_of
+from rtfeedback.models.fc import Positive, Share
 from rtfeedback.models.layers.channel_embedding import ChannelEmbedding
 from rtfeedback.models.layers.positions import Positions
 from rtfeedback.models.layers.scaler import FeatureScaler

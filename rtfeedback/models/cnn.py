@@ -10,8 +10,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from rtfeedback.config import Config
-from rtfeedback.models.architecture import Shape
-from rtfeedback.models.fc import DenseConfig, Means, Positive, Share, decoder, dense, volume_of
+from rtfeedback.models.architecture import Shape, volume_of
+from rtfeedback.models.fc import DenseConfig, Means, Positive, Share, decoder, dense
 from rtfeedback.models.layers.scaler import FeatureScaler
 from rtfeedback.models.volume import VolumeNetwork, VolumeSpec
 

@@ -8,8 +8,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from rtfeedback.errors import ConfigError
-from rtfeedback.models.architecture import Architecture, Shape
+from rtfeedback.models.architecture import Architecture, Shape, volume_of
 from rtfeedback.models.layers.scaler import FeatureScaler
 from rtfeedback.models.volume import VolumeNetwork, VolumeSpec
 
@@ -133,20 +132,3 @@ def decoder(
         for each, following in zip(widths, config.hidden, strict=False)
     ]
     return nn.Sequential(*layers, nn.Linear(widths[-1], n_voxels))
-
-
-def volume_of(shape: Shape, name: str) -> VolumeSpec:
-    """Return what the volumes are that a model predicts.
-
-    Raises
-    ------
-    ConfigError
-        If there are none.
-    """
-    if shape.volume is None:
-        raise ConfigError(
-            f"'{name}' predicts whole volumes",
-            found="The targets are regions alone",
-            do="Prepare the store with [volumes], or name a model of regions",
-        )
-    return shape.volume

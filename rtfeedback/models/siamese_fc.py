@@ -6,8 +6,8 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from rtfeedback.models.architecture import Shape
-from rtfeedback.models.fc import DenseConfig, Means, decoder, dense, volume_of
+from rtfeedback.models.architecture import Shape, volume_of
+from rtfeedback.models.fc import DenseConfig, Means, decoder, dense
 from rtfeedback.models.layers.scaler import FeatureScaler
 from rtfeedback.models.volume import VolumeNetwork, VolumeSpec
 

@@ -18,8 +18,9 @@ from torch import Tensor
 from offline.splits.parts import Split
 from offline.splits.split import SplitConfig
 from offline.store.dataset import Run, Store
+from offline.store.examples import feature_statistics
 from offline.train import TrainConfig, train
-from offline.training.fit_masked import Stretches, fit_masked, statistics
+from offline.training.fit_masked import Stretches, fit_masked
 from offline.training.fitting import Fitting
 from offline.training.learning_rate import learning_rate
 from offline.training.masked_patches import MaskConfig, MaskedPatches
@@ -154,7 +155,7 @@ def test_waves_are_learnt_and_the_head_has_no_part() -> None:
 def test_features_are_scaled_by_what_is_not_masked() -> None:
     rows = waves(50)
     rows[10:20, 1] = np.nan
-    mean, sd = statistics([rows[:30], rows[30:]])
+    mean, sd = feature_statistics(lambda: [rows[:30], rows[30:]])
     np.testing.assert_allclose(mean, np.nanmean(rows.astype(np.float64), axis=0), rtol=1e-6)
     np.testing.assert_allclose(sd, np.nanstd(rows.astype(np.float64), axis=0), rtol=1e-5)
 
