@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from offline.training.descent import Descent
 from offline.training.fit_classes import fit_classes
 from offline.training.fit_config import FitConfig
 from offline.training.losses import LOSSES
@@ -23,6 +24,8 @@ from rtfeedback.models import (
     build_model,
 )
 from rtfeedback.signals import Float32, Float64
+
+MANY = 10**6  # steps that a training is as if it had
 
 
 def made(config: AnyModelConfig, shape: Shape, seed: int = 0) -> nn.Module:
@@ -79,10 +82,7 @@ class Step:
         if isinstance(model, EEGNet) and model.config.of_task:
             y = torch.from_numpy(conditions(y.double().numpy())).float()
         self._x, self._y = x.to(self.device), y.to(self.device)
-        kind = torch.optim.AdamW if fit.optimiser == "adamw" else torch.optim.Adam
-        self._optimiser: torch.optim.Optimizer = kind(
-            model.parameters(), fit.learning_rate, weight_decay=fit.weight_decay, fused=True
-        )
+        self._descent = Descent.of(model, MANY, fit.model_copy(update={"warm_up": 0.0}))
 
     def __call__(self) -> Tensor:
         """Take one; return its loss. A GPU may still be at work."""
@@ -90,10 +90,7 @@ class Step:
         low = self.fit.precision == "bfloat16"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=low):
             loss = self.model.loss(self._x, self._y, LOSSES[self.fit.loss])
-        self._optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.fit.clip)
-        self._optimiser.step()
+        self._descent(loss)
         self.model.constrain()
         return loss.detach()
 

@@ -22,6 +22,7 @@ from offline.training.fit_network import fit_network
 from offline.training.fit_ridge import fit_ridge
 from offline.training.fit_volume import set_volume, volume_outcomes
 from offline.training.fitting import Supervised
+from offline.training.kept_memory import keep_memory
 from offline.training.outcomes import RegionOutcomes
 from offline.training.pretrained import (
     load_pretrained,
@@ -186,6 +187,7 @@ def fit(
     """
     spec, config, training = planned.spec, planned.config, planned.training
     fix_arithmetic(threads=0)
+    keep_memory()
     torch.manual_seed(config.seed)
     model = spec.build()
     if planned.pretrained is not None:

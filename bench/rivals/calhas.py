@@ -1,6 +1,6 @@
 """Our `calhas`, or its plain twin, at the paper's shapes, told over stdin what to do.
 
-    python -m bench.rivals.calhas ours|twin --threads N
+    python -m bench.rivals.calhas ours|twin --threads N [--keep-memory]
 
 A line of stdin is `train N` or `predict N`; the answer is a line of JSON, what each took in
 seconds. Ours begins with windows of samples and makes its spectra itself; the twin, like the
@@ -22,6 +22,7 @@ from bench.paper import PAPER
 from bench.rivals.calhas_twin import EEG, FMRI, Twin
 from bench.stepping import Prediction, Step, made, timed, trainable
 from offline.training.fit_config import FitConfig
+from offline.training.kept_memory import keep_memory
 from rtfeedback.arithmetic import fix_arithmetic
 from rtfeedback.models import Calhas
 
@@ -89,7 +90,10 @@ def main() -> None:
     parser.add_argument("which", choices=CONTENDERS)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--keep-memory", action="store_true", help="as `train` does")
     given = parser.parse_args()
+    if given.keep_memory:
+        keep_memory()
     fix_arithmetic(given.threads)
     contender = CONTENDERS[given.which](given.batch)
     print(json.dumps({"parameters": contender.parameters}), flush=True)  # noqa: T201

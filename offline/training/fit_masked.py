@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Sequence
-from itertools import count, islice
+from itertools import islice
 from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
@@ -16,7 +15,8 @@ from offline.progress import epochs_bar
 from offline.store.batches import made_ahead
 from offline.store.dataset import window_at
 from offline.store.examples import feature_statistics
-from offline.training.learning_rate import learning_rate
+from offline.training.best import Best
+from offline.training.descent import Descent, mean_loss
 from offline.training.masked_patches import MaskConfig, MaskedPatches
 from rtfeedback.config import Config
 from rtfeedback.errors import ConfigError, DatasetError
@@ -112,32 +112,32 @@ def fit_masked(
         )
     model.scaler.fit(*feature_statistics(lambda: train))
     network = MaskedPatches(model, mask).to(fit.device)
-    optimiser = torch.optim.AdamW(
-        network.parameters(), fit.learning_rate, weight_decay=fit.weight_decay
-    )
-    n_steps = fit.epochs * -(-fit.windows // fit.batch)
-    rates = (
-        learning_rate(step, n_steps, largest=fit.learning_rate, warm_up=WARM_UP)
-        for step in count()
+    descent = Descent(
+        network,
+        fit.epochs * -(-fit.windows // fit.batch),
+        optimiser="adamw",
+        largest=fit.learning_rate,
+        warm_up=WARM_UP,
+        weight_decay=fit.weight_decay,
+        clip=LARGEST_GRADIENT,
     )
     rng = np.random.default_rng(seed)
-    best, kept = (np.inf, 0), copy.deepcopy(model.state_dict())
+    best = Best.untrained(model)
     with epochs_bar(fit.epochs) as show:
         for epoch in range(1, fit.epochs + 1):
             made = _batches(network, _anywhere(train, n_times, rng, fit.windows), rng, fit)
-            loss = reached = _one_epoch(network, optimiser, rates, made)
+            loss = reached = _one_epoch(network, descent, made)
             if validation:
                 same = np.random.default_rng(0)
                 held = _batches(network, _in_turn(validation, n_times), same, fit)
                 reached = _validate(network, held)
             show(epoch, loss, reached, float("nan"))
-            if not validation or reached < best[0]:
-                best, kept = (reached, epoch), copy.deepcopy(model.state_dict())
-            elif epoch - best[1] >= fit.patience:
+            best.see(model, epoch, reached, judged=bool(validation))
+            if best.waited(epoch) >= fit.patience:
                 break
-    model.load_state_dict(kept)
+    model.load_state_dict(best.weights)
     model.cpu()
-    return {"epochs": best[1], "loss": best[0]}
+    return {"epochs": best.epoch, "loss": best.loss}
 
 
 def _check_length(model: PatchTransformer, n_patches: int, length: float) -> None:
@@ -185,36 +185,18 @@ def _batches(
 
 
 def _one_epoch(
-    network: MaskedPatches,
-    optimiser: torch.optim.Optimizer,
-    rates: Iterator[float],
-    made: Iterator[tuple[Tensor, Tensor]],
+    network: MaskedPatches, descent: Descent, made: Iterator[tuple[Tensor, Tensor]]
 ) -> float:
     network.train()
     losses = []
     for x, hidden in made_ahead(made):
-        for group in optimiser.param_groups:
-            group["lr"] = next(rates)
         loss = network(x, hidden)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), LARGEST_GRADIENT)
-        optimiser.step()
+        descent(loss)
         losses.append(loss.detach())
-    return _finite(float(torch.stack(losses).mean()))
+    return mean_loss(losses)
 
 
 @torch.inference_mode()
 def _validate(network: MaskedPatches, held: Iterator[tuple[Tensor, Tensor]]) -> float:
     network.eval()
-    return _finite(float(torch.stack([network(x, hidden) for x, hidden in held]).mean()))
-
-
-def _finite(loss: float) -> float:
-    if not np.isfinite(loss):
-        raise ConfigError(
-            "The pretraining diverged",
-            found=f"Its loss became {loss}",
-            do="Lower fit.learning_rate in the recipe",
-        )
-    return loss
+    return mean_loss([network(x, hidden) for x, hidden in held])

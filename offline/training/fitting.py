@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -13,9 +12,10 @@ from torch import Tensor
 from offline.store.batches import batches, windows_of
 from offline.store.examples import Examples, Shifted
 from offline.training.augment import Augment
+from offline.training.best import Best
+from offline.training.descent import Descent, mean_loss
 from offline.training.fit_classes import fit_classes
 from offline.training.fit_config import FitConfig
-from offline.training.learning_rate import learning_rate
 from offline.training.losses import LOSSES
 from offline.training.outcomes import Outcomes, RegionOutcomes
 from rtfeedback.errors import ConfigError
@@ -31,28 +31,18 @@ class Supervised:
     outcomes: Outcomes
 
 
-@dataclass
-class Best:
-    """The epoch that is kept."""
-
-    loss: float
-    epoch: int
-    r: float
-    weights: dict[str, Tensor]
-
-
 class Fitting:
     """A network on its way, epoch by epoch.
 
     Attributes
     ----------
-    epoch, step : int
+    epoch : int
         How many are done.
     best : Best
     rng : numpy.random.Generator
         Of the order of the windows, and of how they are moved and turned.
     augment : Augment or None
-    optimiser : torch.optim.Optimizer
+    descent : Descent
     """
 
     def __init__(
@@ -84,65 +74,45 @@ class Fitting:
             self.augment = Augment(
                 config.augment, sd, n_bands=n_bands, log_power=not waveforms, seed=seed
             )
-        kind = torch.optim.AdamW if config.optimiser == "adamw" else torch.optim.Adam
-        self.optimiser: torch.optim.Optimizer = kind(
-            model.parameters(),
-            config.learning_rate,
-            weight_decay=config.weight_decay,
-            fused=True,
-        )
         self._steps_each = max(1, len(train.examples) // config.batch)
+        self.descent = Descent.of(model, config.epochs * self._steps_each, config)
         self._windows = windows_of(train.examples, self._device, config.memory)
         self._held = (
             windows_of(validation.examples, self._device, config.memory) if validation else None
         )
         if config.compile:
             model.compile()
-        self.epoch = self.step = 0
-        self.best = Best(np.inf, 0, 0.0, copy.deepcopy(model.state_dict()))
+        self.epoch = 0
+        self.best = Best.untrained(model)
 
     @property
     def over(self) -> bool:
         """Whether all epochs are done, or too many without getting better."""
-        waited = self.epoch - self.best.epoch
-        patient = self._validation is None or not self.epoch or waited < self.config.patience
+        waited = self.best.waited(self.epoch)
+        patient = self._validation is None or waited < self.config.patience
         return self.epoch >= self.config.epochs or not patient
 
     def one_epoch(self) -> tuple[float, float, float, float]:
         """Return the loss, the validation's loss and r, and the last learning rate."""
-        loss, rate = self._descend()
+        loss = self._descend()
         self.epoch += 1
         self.model.after_epoch()
         reached, r = loss, float("nan")
         if self._validation is not None:
             reached, r = self._validate()
-        if self._validation is None or reached < self.best.loss:
-            weights = copy.deepcopy(self.model.state_dict())
-            self.best = Best(reached, self.epoch, r, weights)
-        return loss, reached, r, rate
+        self.best.see(self.model, self.epoch, reached, r, judged=self._validation is not None)
+        return loss, reached, r, self.descent.rate
 
-    def _descend(self) -> tuple[float, float]:
+    def _descend(self) -> float:
         self.model.train()
-        losses, rate = [], 0.0
+        losses = []
         for x, y in self._made():
-            rate = learning_rate(
-                self.step,
-                self.config.epochs * self._steps_each,
-                largest=self.config.learning_rate,
-                warm_up=self.config.warm_up,
-            )
-            for group in self.optimiser.param_groups:
-                group["lr"] = rate
             with self._precision():
                 loss = self.model.loss(x, y, self._measure)
-            self.optimiser.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
-            self.optimiser.step()
+            self.descent(loss)
             self.model.constrain()
-            self.step += 1
-            losses.append(loss.detach())  # to ask for its value would make a GPU wait
-        return _finite(float(np.mean(torch.stack(losses).tolist()))), rate
+            losses.append(loss.detach())
+        return mean_loss(losses)
 
     def _made(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the windows of each step as they are trained on, and their outcomes."""
@@ -187,7 +157,7 @@ class Fitting:
             measured.append(torch.from_numpy(outcomes.at(shifted)))
         outcome, y = torch.cat(found), torch.cat(measured)
         model = self.model.cpu() if self._device.type != "cpu" else self.model
-        loss = _finite(float(model.loss_of(outcome, y, self._measure)))
+        loss = mean_loss([model.loss_of(outcome, y, self._measure)])
         r = mean_r(model.z_of(outcome).numpy(), y.numpy())
         self.model.to(self._device)
         return loss, r
@@ -244,13 +214,3 @@ def _device(config: FitConfig) -> torch.device:
             do="Train on the CPU, or install a torch that finds the GPU",
         )
     return torch.device(config.device)
-
-
-def _finite(loss: float) -> float:
-    if not np.isfinite(loss):
-        raise ConfigError(
-            "The training diverged",
-            found=f"Its loss became {loss}",
-            do="Lower fit.learning_rate in the recipe",
-        )
-    return loss

@@ -16,6 +16,7 @@ from offline.progress import progress
 from offline.splits.split import RunKey, SplitConfig, split_runs
 from offline.store.dataset import Store
 from offline.training.fit_masked import PretrainFit, Stretches, fit_masked
+from offline.training.kept_memory import keep_memory
 from offline.training.masked_patches import MaskConfig
 from offline.training.pretrained import PretrainedSpec, save_pretrained
 from rtfeedback.arithmetic import fix_arithmetic
@@ -144,6 +145,7 @@ def pretrain(
         If `out` is there already or cannot be written.
     """
     fix_arithmetic(threads=0)
+    keep_memory()
     torch.manual_seed(config.seed)
     n_times = round(config.model.length * chain.rate)
     n_bands = chain.n_features // len(chain.channels)

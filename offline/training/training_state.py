@@ -65,7 +65,7 @@ def _facts(fitting: Fitting) -> dict[str, Any]:
     best = fitting.best
     return {
         "epoch": fitting.epoch,
-        "step": fitting.step,
+        "step": fitting.descent.step,
         "best": {"loss": best.loss, "epoch": best.epoch, "r": best.r},
         "rng": fitting.rng.bit_generator.state,
     }
@@ -76,7 +76,7 @@ def _tensors(fitting: Fitting) -> Iterator[tuple[str, Tensor]]:
         yield f"model.{name}", tensor.cpu().contiguous().clone()
     for name, tensor in fitting.best.weights.items():
         yield f"best.{name}", tensor.cpu().contiguous().clone()
-    for index, moments in fitting.optimiser.state_dict()["state"].items():
+    for index, moments in fitting.descent.optimiser.state_dict()["state"].items():
         for name, tensor in moments.items():
             yield f"optimiser.{index}.{name}", tensor.cpu().contiguous().clone()
     yield "random.torch", torch.get_rng_state()
@@ -92,9 +92,9 @@ def _restore(fitting: Fitting, facts: dict[str, Any], tensors: dict[str, Tensor]
     for name, tensor in _below("optimiser.", tensors).items():
         index, moment = name.split(".", 1)
         state.setdefault(int(index), {})[moment] = tensor
-    known = fitting.optimiser.state_dict()
-    fitting.optimiser.load_state_dict({**known, "state": state})
-    fitting.epoch, fitting.step = facts["epoch"], facts["step"]
+    known = fitting.descent.optimiser.state_dict()
+    fitting.descent.optimiser.load_state_dict({**known, "state": state})
+    fitting.epoch, fitting.descent.step = facts["epoch"], facts["step"]
     fitting.rng.bit_generator.state = facts["rng"]
     best = fitting.best
     best.loss, best.epoch, best.r = (facts["best"][key] for key in ("loss", "epoch", "r"))

@@ -269,7 +269,7 @@ def test_what_cannot_be_pretrained_on_is_refused(store: Store, tmp_path: Path) -
         pretrain_store(store, out, recipe(fit={"length": 1000.0}))
     with pytest.raises(ConfigError, match=r"told 7 patches later.*sees 7 patches"):
         pretrain_store(store, out, recipe(mask={"ahead": 7}))
-    with pytest.raises(ConfigError, match=r"pretraining diverged.*learning_rate"):
+    with pytest.raises(ConfigError, match=r"training diverged.*learning_rate"):
         pretrain_store(store, out, recipe(fit={"learning_rate": 1e30}))
     assert not out.exists()
     out.mkdir()

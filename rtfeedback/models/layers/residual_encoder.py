@@ -80,6 +80,12 @@ class Block:
     pool: Size
     left: Size
 
+    def turned(self) -> Block:
+        """Return the block for volumes whose last axis is the first."""
+        return Block(
+            *((z, x, y) for x, y, z in (self.kernel, self.stride, self.pool, self.left))
+        )
+
 
 class ResidualBlock(nn.Module):
     """A convolution, pooled, and what one more convolution adds to it.
@@ -123,6 +129,9 @@ class ResidualBlock(nn.Module):
 class ResidualEncoder(nn.Module):
     """Residual blocks, then one dense layer to a latent code.
 
+    The last axis, of few positions, is turned to the front: with the longest innermost, a
+    single window's first convolution takes a third of the time on a CPU.
+
     Parameters
     ----------
     stack : Stack
@@ -134,7 +143,10 @@ class ResidualEncoder(nn.Module):
 
     def __init__(self, stack: Stack, shape: Size, latent: int) -> None:
         super().__init__()
-        blocks, maps = stack.on(shape), [1] + [stack.maps] * len(stack.kernels)
+        blocks, maps = (
+            [block.turned() for block in stack.on(shape)],
+            [1] + [stack.maps] * len(stack.kernels),
+        )
         self.blocks = nn.Sequential(
             *(
                 ResidualBlock(n_in, n_out, block)
@@ -148,7 +160,7 @@ class ResidualEncoder(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return codes (n, latent) of volumes (n, *shape)."""
-        code: Tensor = self.dense(self.blocks(x[:, None]).flatten(1))
+        code: Tensor = self.dense(self.blocks(x.movedim(-1, 1)[:, None]).flatten(1))
         return code
 
 

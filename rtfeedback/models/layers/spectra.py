@@ -57,7 +57,7 @@ class Spectra(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return spectra (n, n_channels, bins, columns) of windows (n, n_channels, n_times)."""
         columns = torch.stack([x[..., end - self.samples : end] for end in self.ends], dim=-2)
-        amplitude = torch.fft.rfft(columns).abs()[..., 1 : self.bins + 1].mT
+        amplitude = torch.fft.rfft(columns)[..., 1 : self.bins + 1].abs().mT
         if self.norm is not None:
             scaled: Tensor = self.norm(amplitude.flatten(1, 2))
             return scaled.reshape(amplitude.shape)
