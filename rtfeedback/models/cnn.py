@@ -133,7 +133,9 @@ class CNN(VolumeNetwork):
 
     def refined(self, z: Tensor) -> Tensor:
         """Return voxels (n, n_voxels) once each has seen those around it."""
-        return self.of_grid(self.refine(self.on_grid(z)[:, None])[:, 0])
+        # Maps innermost in memory: on a CPU the gradient then takes a quarter of the time.
+        volumes = self.on_grid(z)[..., None].movedim(-1, 1)
+        return self.of_grid(self.refine(volumes)[:, 0])
 
 
 class ConvEmbedding(nn.Module):
