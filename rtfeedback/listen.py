@@ -19,7 +19,7 @@ def listen(endpoint: str, *, json: bool = False, count: int | None = None) -> No
     endpoint : str
     json : bool
         Every message of every topic whole, with `topic` and `receive_time` (LSL clock)
-        added; else a line for each feedback message.
+        added, but for the voxels of a volume; else a line for each feedback message.
     count : int, optional
 
     Raises
@@ -27,7 +27,7 @@ def listen(endpoint: str, *, json: bool = False, count: int | None = None) -> No
     StreamError
         If `endpoint` is none.
     """
-    topics = ("feedback", "status", "event") if json else ("feedback",)
+    topics = ("feedback", "status", "event", "volume") if json else ("feedback",)
     with _client(endpoint, topics) as client:
         received = 0
         while count is None or received < count:
@@ -35,6 +35,7 @@ def listen(endpoint: str, *, json: bool = False, count: int | None = None) -> No
             if message is None:
                 continue
             received += message["topic"] == "feedback"
+            message.pop("frame", None)  # a volume's: no JSON
             print(jsonlib.dumps(message) if json else line(message), flush=True)  # noqa: T201
 
 

@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from rtfeedback.doctor.finding import Finding, fail, found_by, ok
-from rtfeedback.doctor.inference import check_flags, check_inference, describe_model
+from rtfeedback.doctor.inference import (
+    check_flags,
+    check_inference,
+    check_volume,
+    describe_model,
+)
 from rtfeedback.doctor.machine import (
     SAMPLE_BYTES,
     check_disk,
@@ -88,6 +93,9 @@ class Examination:
         if self._predictor:
             period = self.options.hop or self.options.tr or self._predictor.spec.tr
             yield check_inference(self._predictor, period, str(self._predictor.device))
+            if self.config.volume.publish and self._predictor.spec.volume:
+                tr = self.options.tr or self._predictor.spec.tr
+                yield check_volume(self._predictor, tr * self.config.volume.every)
 
     def _ports(self) -> Iterator[Finding]:
         yield check_ports(self.options.endpoint)

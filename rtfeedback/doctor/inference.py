@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from math import prod
 from statistics import median
 from typing import Any, Protocol
 
@@ -80,12 +81,8 @@ def check_inference(
         A clock, in seconds.
     """
     predictor.warm_up()
-    window = np.random.default_rng(0).normal(0, 1e-5, predictor.shape).astype(np.float32)
-    times = []
-    for _ in range(TRIALS):
-        began = now()
-        predictor(window)
-        times.append(now() - began)
+    window = _window(predictor)
+    times = [_timed(lambda: predictor(window), now) for _ in range(TRIALS)]
     typical, slowest = median(times), max(times)
     found = (
         f"{1000 * typical:.2f} ms on {device}, {1000 * slowest:.2f} ms at worst of {TRIALS};"
@@ -97,3 +94,45 @@ def check_inference(
     if slowest > period / SHARE:
         return warn("inference", f"{found}: more than a third of that", do)
     return ok("inference", found)
+
+
+def check_volume(
+    predictor: Predictor, tr: float, *, now: Callable[[], float] = time.perf_counter
+) -> Finding:
+    """Time what a whole volume takes beyond its regions, against the time between two.
+
+    Parameters
+    ----------
+    predictor : Predictor
+        Of whole volumes.
+    tr : float
+        Seconds from one volume that is published to the next.
+    now : callable
+        A clock, in seconds.
+    """
+    spec = predictor.spec.volume
+    assert spec is not None
+    window, times = _window(predictor), []
+    for _ in range(TRIALS):
+        predictor(window)
+        times.append(_timed(predictor.volume, now))
+    typical, slowest = median(times), max(times)
+    size = 4 * prod(spec.grid) / 2**20
+    found = (
+        f"{1000 * typical:.2f} ms for a whole volume beyond its regions,"
+        f" {1000 * slowest:.2f} ms at worst of {TRIALS}; {size:.1f} MiB go out each {tr:g} s"
+    )
+    if slowest > tr / SHARE:
+        do = "Raise [volume] every, use --device cuda, or a smaller model"
+        return warn("volume", f"{found}: more than a third of that", do)
+    return ok("volume", found)
+
+
+def _window(predictor: Predicts) -> Float32:
+    return np.random.default_rng(0).normal(0, 1e-5, predictor.shape).astype(np.float32)
+
+
+def _timed(job: Callable[[], object], now: Callable[[], float]) -> float:
+    began = now()
+    job()
+    return now() - began

@@ -9,8 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from rtfeedback.errors import ConfigError
-from rtfeedback.models.architecture import Architecture, Shape
+from rtfeedback.models.architecture import Architecture, Shape, volume_of
 from rtfeedback.models.layers.scaler import FeatureScaler
 from rtfeedback.models.patch_transformer import PatchTransformerSettings
 from rtfeedback.models.streaming import State
@@ -77,22 +76,17 @@ class VolumeLowRank(VolumeNetwork):
     centre: Tensor
 
     def __init__(self, config: VolumeLowRankConfig, shape: Shape) -> None:
-        if shape.volume is None:
-            raise ConfigError(
-                f"'{config.name}' predicts volumes",
-                found="The store has regions only",
-                do="Prepare with a [volumes] section, or train a model of regions",
-            )
-        super().__init__(shape.volume, shape.n_targets)
+        volume = volume_of(shape, config.name)
+        super().__init__(volume, shape.n_targets)
         self.config = config
         inner = replace(shape, n_targets=config.components, volume=None)
         self.encoder = config.encoder.build(inner)
         nn.init.zeros_(self.encoder.head.weight)
         nn.init.zeros_(self.encoder.head.bias)
         self.stride, self.reach = self.encoder.stride, self.encoder.reach
-        size = (config.components, shape.volume.n_voxels)
+        size = (config.components, volume.n_voxels)
         self.register_buffer("basis", torch.zeros(size))
-        self.register_buffer("centre", torch.zeros(shape.volume.n_voxels))
+        self.register_buffer("centre", torch.zeros(volume.n_voxels))
 
     @property
     def scaler(self) -> FeatureScaler:  # type: ignore[override]

@@ -206,7 +206,7 @@ def test_a_window_has_to_hold_what_the_encoder_sees(encoder: dict[str, Any]) -> 
 
 
 def test_a_store_without_volumes_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"'volume-lowrank' predicts volumes.*\[volumes\]"):
+    with pytest.raises(ConfigError, match=r"'volume-lowrank' predicts whole.*\[volumes\]"):
         VolumeLowRankConfig().build(Shape(5, 64, 1, 4.0))
 
 

@@ -11,7 +11,7 @@ import zmq
 
 from offline.eeg.recordings import Recording
 from rtfeedback.doctor.finding import Finding, fail, found_by, ok, refusal, warn
-from rtfeedback.doctor.inference import TRIALS, check_inference
+from rtfeedback.doctor.inference import TRIALS, check_inference, check_volume
 from rtfeedback.doctor.machine import BLOCKS, check_disk, check_ports
 from rtfeedback.doctor.report import conclusion, line, print_report
 from rtfeedback.doctor.visible import choose, describe_visible, look_around
@@ -22,6 +22,7 @@ from rtfeedback.online.settings import RunConfig
 from rtfeedback.predictor import Predictor
 from rtfeedback.signals import Float32
 from tests.lab import RATE
+from tests.volume_lab import save_volume_model, volume_spec
 
 Run = Callable[..., tuple[int, str, list[str]]]
 
@@ -63,6 +64,18 @@ def test_an_inference_takes_a_third_of_the_hop_at_most(
     finding = check_inference(model, 1.0, "cpu", now=clock_of(*times))
     assert (finding.verdict, model.made) == (verdict, TRIALS)
     assert f"{1000 * worst:.2f} ms at worst" in finding.found
+
+
+@pytest.mark.parametrize(("worst", "verdict"), [(0.6, "ok"), (0.7, "warn")])
+def test_a_volume_takes_a_third_of_the_time_to_the_next_at_most(
+    tmp_path: Path, worst: float, verdict: str
+) -> None:
+    predictor = save_volume_model(tmp_path / "model", volume_spec())
+    times = [0.1] * (TRIALS - 1) + [worst]
+    finding = check_volume(predictor, 2.0, now=clock_of(*times))
+    assert finding.verdict == verdict
+    assert "100.00 ms for a whole volume" in finding.found
+    assert "MiB go out each 2 s" in finding.found
 
 
 # --------------------------------------------------------------------------------- ports
@@ -275,6 +288,28 @@ def test_what_is_refused_hides_nothing_else(
     failed = [each["subject"] for each in findings if each["verdict"] == "fail"]
     assert (code, failed, last) == (1, ["ports", "streams", "disk"], {"verdict": "fail"})
     assert "inference" in [each["subject"] for each in findings]
+
+
+@pytest.mark.usefixtures("blind")
+def test_volumes_are_timed_where_they_are_to_be_published(
+    rtfeedback: Run, tmp_path: Path, predictor: Predictor, free_port: int
+) -> None:
+    of_volumes = save_volume_model(tmp_path / "model", volume_spec())
+    (tmp_path / "run.toml").write_text("[volume]\npublish = true\n")
+
+    def examined(model: Predictor, *options: str) -> dict[str, str]:
+        _, out, _ = rtfeedback(
+            "doctor", "--json", "--model", model.checkpoint.path, "--device", "cpu",
+            "--publish", f"tcp://127.0.0.1:{free_port}", *options,
+        )  # fmt: skip
+        findings = [json.loads(each) for each in out.splitlines()[:-1]]
+        return {each["subject"]: each["verdict"] for each in findings}
+
+    asked = ("--config", "run.toml")
+    assert "volume" in examined(of_volumes, *asked)
+    assert "volume" not in examined(of_volumes)
+    of_regions = examined(predictor, *asked)
+    assert (of_regions["flags"], "volume" in of_regions) == ("fail", False)
 
 
 @pytest.mark.usefixtures("blind")
