@@ -44,6 +44,24 @@ def test_a_frozen_stream_is_told_at_once_and_then_every_hop_or_tr(
     assert (gap["segment"], gap["lost"]) == (1, 3 * RATE)
 
 
+@pytest.mark.parametrize("stale", [0.2, 0.5])
+def test_a_stream_that_dies_at_an_amplifiers_pace_is_stale_when_it_said_so(
+    lab: Start, stale: float
+) -> None:
+    one = lab(hop=2.0, stream={"stale": stale})
+    outlet, then, chunk = one.connect(), clock(), 0.04
+    for due in time.monotonic() + chunk * np.arange(1, 51):
+        one.until(lambda due=due: time.monotonic() > due)  # type: ignore[misc]
+        then = one.feed(outlet, noise(chunk), then)
+    pushed = clock()
+    assert not one.of("feedback", reason="stale")
+    one.until(lambda: one.of("feedback", reason="stale"))
+    told = one.of("feedback", reason="stale")[0]
+    assert told["age_ms"] >= 1000 * stale
+    # A pull of a quarter of a second is under way when it dies: that may not be added.
+    assert told["publish_time"] - pushed < stale + 0.2
+
+
 def test_a_stream_in_long_chunks_is_not_stale_between_them(lab: Start) -> None:
     one = lab(tr=60.0, stream={"stale": 0.2})
     outlet, then, told = one.connect(), clock(), []
