@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import copy
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,10 +9,8 @@ import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
-from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from rtfeedback.errors import ConfigError
 from rtfeedback.models.architecture import Shape
 from rtfeedback.models.channel_transformer import (
     AutoregressiveTransformer,
@@ -148,58 +145,6 @@ def test_any_channels_and_rate_give_one_z_per_voxel_and_target(
     assert z.dtype == torch.float32
     assert torch.isfinite(z).all()
     assert torch.equal(z, model.of_volume(voxels))
-
-
-@pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("embedding", EMBEDDINGS)
-def test_windows_are_answered_alike_each_time_and_together_or_alone(
-    form: str, embedding: str
-) -> None:
-    model, x = transformer(decoding=form, embedding=embedding), windows(5)
-    given = x.clone()
-    with torch.inference_mode():
-        together = model.volume(x)
-        assert torch.equal(together, model.volume(x))
-        for i in range(5):
-            alone = model.volume(x[i : i + 1])
-            assert torch.equal(alone, model.volume(x[i : i + 1].clone()))
-            assert torch.allclose(alone[0], together[i], rtol=0, atol=1e-5)
-    assert torch.equal(x, given)
-
-
-@pytest.mark.parametrize("form", FORMS)
-def test_masked_channels_are_at_their_mean(form: str) -> None:
-    model, x = transformer(decoding=form), windows()
-    x[:, 2] = torch.nan
-    x[:, 4, 100:150] = torch.nan
-    assert torch.equal(model(x), model(x.nan_to_num(0.0)))  # the unfitted scaler's mean
-    assert torch.isfinite(model(torch.full_like(x, torch.nan))).all()
-
-
-@pytest.mark.parametrize("form", FORMS)
-def test_its_weights_travel(form: str) -> None:
-    model = transformer(decoding=form, embedding="convolutional", positions="learned")
-    other = transformer(decoding=form, embedding="convolutional", positions="learned", seed=1)
-    assert not torch.equal(model(windows()), other(windows()))
-    other.load_state_dict(load(save(model.state_dict())))
-    for twin in (other, copy.deepcopy(model)):
-        assert torch.equal(model(windows()), twin(windows()))
-
-
-def test_the_same_seed_gives_the_same_weights() -> None:
-    a, b = transformer(seed=1), transformer(seed=1)
-    weights = a.state_dict()
-    assert all(torch.equal(weights[name], b.state_dict()[name]) for name in weights)
-
-
-def test_it_knows_no_unit_once_the_scaler_is_fitted() -> None:
-    rng = np.random.default_rng(3)
-    mean, sd = rng.normal(0, 1, 6), rng.uniform(0.5, 2, 6)
-    plain, scaled = transformer(), transformer()
-    scaled.scaler.fit(mean, sd)
-    x = windows()
-    moved = x * torch.from_numpy(sd).float()[:, None] + torch.from_numpy(mean).float()[:, None]
-    assert torch.allclose(plain(x), scaled(moved), atol=1e-4)
 
 
 # ------------------------------------------------------------------------- channels as tokens
@@ -428,46 +373,7 @@ def test_only_learned_positions_are_learned() -> None:
     assert torch.equal(fixed(torch.zeros(1, 1, 4), first=2)[0, 0], fixed.table[2])
 
 
-# ------------------------------------------------------------------------------ it learns
-
-
-@pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("embedding", EMBEDDINGS)
-def test_a_gradient_reaches_every_parameter(form: str, embedding: str) -> None:
-    model = transformer(decoding=form, embedding=embedding, positions="learned").train()
-    torch.manual_seed(0)
-    loss = model.loss(windows(8), normal(8, N_VOXELS), nn.functional.mse_loss)
-    loss.backward()  # type: ignore[no-untyped-call]
-    for name, parameter in model.named_parameters():
-        assert parameter.grad is not None, name
-        assert parameter.grad.abs().max() > 0, name
-
-
-@pytest.mark.parametrize(
-    ("form", "embedding"),
-    [(form, "linear") for form in FORMS] + [("parallel", "convolutional")],
-)
-def test_it_learns_16_windows_by_heart(form: str, embedding: str) -> None:
-    settings = {"decoding": form, "embedding": embedding, "layers": 1, "hidden": 32}
-    model = transformer(n_channels=3, n_times=120, dropout=0.0, **settings).train()  # type: ignore[arg-type]
-    x, z = windows(16, 3, 120), normal(16, N_VOXELS, seed=2)
-    optimiser = torch.optim.Adam(model.parameters(), 5e-3)
-    for _ in range(150):
-        loss = model.loss(x, z, nn.functional.mse_loss)
-        optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-    model.eval()
-    predicted = nn.functional.mse_loss(model.volume(x), z)  # told nothing
-    assert predicted < 0.1 * z.square().mean()
-
-
 # ------------------------------------------------------------------------------ what it refuses
-
-
-def test_without_volumes_it_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"'channel-transformer' predicts whole volumes"):
-        ChannelTransformerConfig().build(Shape(6, 250, 1, 125.0))
 
 
 @pytest.mark.parametrize("rate", [125.0, 1000.0])

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import copy
 import re
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from pydantic import ValidationError
-from safetensors.torch import load, save
 from torch import Tensor
 
-from rtfeedback.errors import ConfigError
 from rtfeedback.models.architecture import Shape
 from rtfeedback.models.cnn import CNNConfig
 from rtfeedback.models.fc import FC, DenseConfig, FCConfig, Means
@@ -70,10 +66,6 @@ def built(
     return model.eval()
 
 
-def still(config: DenseConfig) -> DenseConfig:
-    return config.model_copy(update={"embedding_dropout": 0.0, "dropout": 0.0})
-
-
 def windows(n: int = 3, n_features: int = 5, n_times: int = 150) -> Tensor:
     rng = np.random.default_rng(0)
     return torch.from_numpy(rng.normal(0, 1, (n, n_features, n_times)).astype(np.float32))
@@ -125,26 +117,6 @@ def test_windows_of_any_shape_give_voxels_and_regions(
 
 
 @each_model
-def test_a_window_gives_the_same_bits_twice_and_those_of_its_batch_nearly(name: str) -> None:
-    model, x = built(CONFIGS[name]), windows(4)
-    before = x.clone()
-    together = model.volume(x)
-    for window, expected in zip(x, together, strict=True):
-        alone = model.volume(window[None])
-        assert torch.equal(alone, model.volume(window[None]))
-        assert torch.allclose(alone[0], expected, rtol=0, atol=1e-5)
-    assert torch.equal(x, before)
-
-
-@each_model
-def test_what_is_masked_counts_as_the_mean(name: str) -> None:
-    model, x = built(CONFIGS[name]), windows(2)
-    x[0, 1], x[1, :, 40:60] = torch.nan, torch.nan
-    assert torch.equal(model.volume(x), model.volume(x.nan_to_num(0.0)))
-    assert torch.isfinite(model(x)).all()
-
-
-@each_model
 def test_all_of_a_window_counts_and_its_newest_sample_too(name: str) -> None:
     model = built(CONFIGS[name], n_times=152)
     x = windows(n_times=152).requires_grad_()
@@ -152,53 +124,6 @@ def test_all_of_a_window_counts_and_its_newest_sample_too(name: str) -> None:
     assert x.grad is not None
     seen = x.grad[0].abs().sum(dim=0) > 0
     assert seen[2:].all()
-
-
-@each_model
-def test_a_gradient_reaches_every_parameter(name: str) -> None:
-    model = built(CONFIGS[name]).train()
-    loss = F.mse_loss(model.volume(windows(8)), torch.ones(8, 30))
-    loss.backward()  # type: ignore[no-untyped-call]
-    for key, parameter in model.named_parameters():
-        assert parameter.grad is not None, key
-        assert parameter.grad.abs().max() > 0, key
-
-
-@each_model
-def test_it_learns_a_few_volumes_by_heart(name: str) -> None:
-    model, x = built(still(CONFIGS[name]), n_times=130).train(), windows(16, n_times=130)
-    courses, maps = windows(1, 16, 3)[0], windows(1, 3, 30)[0]  # fewer than a layer's units
-    y = courses @ maps
-    optimiser = torch.optim.Adam(model.parameters(), 1e-2)
-    losses = []
-    for _ in range(100):
-        loss = F.mse_loss(model.volume(x), y)
-        optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-        losses.append(loss.item())
-    assert losses[-1] < 0.1 * losses[0]
-
-
-@each_model
-def test_it_is_copied_and_stored_as_it_is(name: str) -> None:
-    model, other, x = built(CONFIGS[name]), built(CONFIGS[name], seed=1), windows()
-    assert not torch.equal(model.volume(x), other.volume(x))
-    other.load_state_dict(load(save(model.state_dict())))
-    for same in (other, copy.deepcopy(model), built(CONFIGS[name])):
-        assert torch.equal(same.volume(x), model.volume(x))
-        assert torch.equal(same(x), model(x))
-
-
-@each_model
-def test_it_knows_no_unit_once_the_scaler_is_fitted(name: str) -> None:
-    rng = np.random.default_rng(3)
-    mean, sd = rng.normal(0, 1, 5), rng.uniform(0.5, 2, 5)
-    plain, scaled = built(CONFIGS[name]), built(CONFIGS[name])
-    scaled.scaler.fit(mean, sd)
-    x = windows()
-    moved = x * torch.from_numpy(sd).float()[:, None] + torch.from_numpy(mean).float()[:, None]
-    assert torch.allclose(plain.volume(x), scaled.volume(moved), atol=1e-5)
 
 
 @each_model
@@ -227,14 +152,6 @@ def test_means_are_of_the_newest_samples(n_times: int) -> None:
     expected = [n_times - 6.5, n_times - 2.5]
     assert means.n_means(n_times) == 2
     assert means(x).flatten().tolist() == expected
-
-
-@each_model
-def test_a_model_of_volumes_is_refused_where_there_are_none(name: str) -> None:
-    config = CONFIGS[name]
-    match = r"'[a-z-]+' predicts whole volumes\. The targets are regions alone\. Prepare"
-    with pytest.raises(ConfigError, match=match):
-        config.build(Shape(n_features=5, n_times=150, n_targets=1, rate=125.0))
 
 
 @pytest.mark.parametrize(

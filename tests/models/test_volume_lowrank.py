@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import copy
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -8,12 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from pydantic import ValidationError
-from safetensors.torch import load, save
 from torch import Tensor
 
-from rtfeedback.errors import ConfigError
 from rtfeedback.models import Shape
 from rtfeedback.models.patch_transformer import PatchTransformerSettings
 from rtfeedback.models.streaming import Streaming
@@ -142,25 +138,6 @@ def test_untrained_it_tells_the_mean_volume(encoder: dict[str, Any]) -> None:
 
 
 @ENCODERS
-def test_it_learns_volumes_that_components_make(encoder: dict[str, Any]) -> None:
-    model = lowrank(encoder, feature_dropout=0.0, dropout=0.0, width=16).train()
-    torch.manual_seed(0)
-    x, y = windows(16), model.of_courses(torch.randn(16, N_COMPONENTS))
-    optimiser = torch.optim.Adam(model.parameters(), 0.02)
-    losses = []
-    for _ in range(80):
-        loss = model.loss(x, y, F.mse_loss)
-        optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-        losses.append(float(loss.detach()))
-    assert losses[-1] < 0.05 * losses[0]
-    for name, each in model.named_parameters():
-        assert each.grad is not None, name
-        assert each.grad.abs().sum() > 0, name
-
-
-@ENCODERS
 def test_piece_by_piece_it_answers_as_to_whole_windows(encoder: dict[str, Any]) -> None:
     model, x = lowrank(encoder, hold=3), windows()
     assert isinstance(model, Streaming)
@@ -170,27 +147,6 @@ def test_piece_by_piece_it_answers_as_to_whole_windows(encoder: dict[str, Any]) 
         z, state = model.step(piece, state)
     assert torch.allclose(z, model(x), rtol=0, atol=1e-5)
     assert torch.allclose(model.volume(x), model.volume(x[..., -model.reach :]), atol=1e-6)
-
-
-@ENCODERS
-def test_a_batch_is_its_windows_and_what_is_masked_is_no_nan(encoder: dict[str, Any]) -> None:
-    model, x = lowrank(encoder), windows()
-    x[1, 2, :] = torch.nan
-    together = model.volume(x)
-    assert torch.isfinite(together).all()
-    for i in range(3):
-        alone = model.volume(x[i : i + 1])
-        assert torch.allclose(alone, together[i : i + 1], rtol=0, atol=1e-5)
-        assert torch.equal(alone, model.volume(x[i : i + 1]))
-
-
-@ENCODERS
-def test_it_is_copied_and_saved_whole(encoder: dict[str, Any]) -> None:
-    model, again = lowrank(encoder), lowrank(encoder, seed=1)
-    again.basis.zero_()
-    again.load_state_dict(load(save(model.state_dict())))
-    for other in (again, copy.deepcopy(model)):
-        assert torch.equal(other.volume(windows()), model.volume(windows()))
 
 
 def test_fitting_its_scaler_fits_the_encoders() -> None:
@@ -203,11 +159,6 @@ def test_fitting_its_scaler_fits_the_encoders() -> None:
 def test_a_window_has_to_hold_what_the_encoder_sees(encoder: dict[str, Any]) -> None:
     config = VolumeLowRankConfig.model_validate({"encoder": encoder})
     assert config.shortest(40.0) == config.encoder.shortest(40.0) == lowrank(encoder).reach
-
-
-def test_a_store_without_volumes_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"'volume-lowrank' predicts whole.*\[volumes\]"):
-        VolumeLowRankConfig().build(Shape(5, 64, 1, 4.0))
 
 
 @pytest.mark.parametrize(
