@@ -4,7 +4,6 @@ import copy
 import itertools
 import re
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,15 +36,6 @@ AFFINE = (
 )
 GRID, N_VOXELS = (6, 7, 5), 90
 SMALL = {"tr": 1.0, "columns": 4, "length": 4.0, "latent": 12}
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Keep torch to one thread: for such small shapes more only wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def spec(grid: tuple[int, int, int] = GRID, n_voxels: int = N_VOXELS) -> VolumeSpec:

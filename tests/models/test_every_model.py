@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterator
 from typing import Any, get_args
 
 import numpy as np
@@ -30,15 +29,6 @@ TRAINED = {name: form for name, form in FORMS.items() if name != "ridge"}  # by 
 each_form = pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
 each_trained = pytest.mark.parametrize("form", TRAINED.values(), ids=TRAINED)
 each_config = pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Keep torch to one thread: for such small shapes more only wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def network(form: Form, seed: int = 0, **changes: Any) -> Network:

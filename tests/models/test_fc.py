@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -28,15 +27,6 @@ CONFIGS: dict[str, DenseConfig] = {
     "cnn-shared": CNNConfig.model_validate(SMALL | MAPS | {"joint": False}),
 }
 each_model = pytest.mark.parametrize("name", CONFIGS)
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Small models wait for torch's threads far longer than they compute."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def spec(grid: tuple[int, int, int] = GRID, n_voxels: int = 30) -> VolumeSpec:

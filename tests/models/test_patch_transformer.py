@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -19,15 +18,6 @@ from rtfeedback.models.streaming import Streaming
 
 SMALL = {"width": 8, "layers": 2, "heads": 2, "hidden": 16, "span": 4}
 RATE, N_TIMES = 40.0, 100  # patches of 10 samples, 7 of which the newest output sees
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Keep torch to one thread: for such small shapes more only wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def transformer(

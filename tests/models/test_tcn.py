@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -14,15 +13,6 @@ from rtfeedback.errors import ConfigError
 from rtfeedback.models import TCN, Shape, TCNConfig, build_model
 from rtfeedback.models.layers.head import LARGEST
 from rtfeedback.models.streaming import Streaming
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Keep torch to one thread: for such small shapes more only wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def tcn(

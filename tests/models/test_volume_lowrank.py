@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -26,15 +25,6 @@ AFFINE = (
     (0.0, 0.0, 0.0, 1.0),
 )
 ENCODERS = pytest.mark.parametrize("encoder", [PATCHES, TCN], ids=["patches", "tcn"])
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Keep torch to one thread: for such small shapes more only wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def spec(n_voxels: int = N_VOXELS) -> VolumeSpec:
