@@ -153,7 +153,8 @@ def _draw(
         )
         for words, each in zip(WORDS.values(), found.scores.values(), strict=True)
     ]
-    named = [(f"Pattern of the decision: {name}, {unit} for its sd", v) for name, v in patterns]
+    of_one_sd = f"{unit} for one sd of it"
+    named = [(f"Pattern of the decision, {name}, {of_one_sd}", v) for name, v in patterns]
     classification_figure(
         folder / FIGURE,
         confusions,

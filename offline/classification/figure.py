@@ -10,13 +10,14 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from offline.evaluation.report import DPI, GREY, PREDICTED, TRUTH, save_figure
+from offline.evaluation.report import DPI, GREY, PREDICTED, save_figure
 from offline.evaluation.volume_figure import colours_end, draw_slices
 from rtfeedback.models.volume import VolumeNetwork
 from rtfeedback.signals import Float64, Int64
 
-WIDTH, TOP, MATRIX, ROW, BOTTOM = 11.0, 0.6, 3.2, 1.9, 0.2  # inches
+WIDTH, TOP, MATRIX, ROW, BOTTOM = 11.0, 0.5, 2.8, 1.9, 0.2  # inches
 LINE, CHARACTERS = 0.17, 140  # inches; of a line of the note
+DARK = 0.6  # share of a class from which on ink is white
 SHOWN = 12  # regions, those of the largest patterns
 
 Pattern = tuple[str, Float64]  # what it says, and its value of each voxel or region
@@ -58,7 +59,7 @@ def classification_figure(
     figure.text(0.02, 1 - 0.1 / height, title, fontsize=12, fontweight="bold", va="top")
     figure.text(0.02, 1 - 0.4 / height, "\n".join(lines), fontsize=8, color=GREY, va="top")
     for i, (name, confusion) in enumerate(confusions):
-        place = (0.12 + 0.48 * i, 1 - (above - 0.75) / height, 0.3, (MATRIX - 1.2) / height)
+        place = (0.12 + 0.48 * i, 1 - (above - 0.7) / height, 0.32, (MATRIX - 1.1) / height)
         _draw_confusion(figure.add_axes(place), confusion, classes, name)
     for i, (name, values) in enumerate(patterns):
         bottom = 1 - (above + row * (i + 1)) / height
@@ -76,7 +77,8 @@ def _draw_confusion(axes: Axes, confusion: Int64, classes: Sequence[str], title:
     share = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
     axes.imshow(share, cmap="Greys", vmin=0, vmax=1.3, aspect="auto")
     for (i, j), n in np.ndenumerate(confusion):
-        axes.text(j, i, f"{n}", ha="center", va="center", color=PREDICTED if i == j else TRUTH)
+        ink = "white" if share[i, j] > DARK else "black"
+        axes.text(j, i, f"{n}", ha="center", va="center", color=ink, fontsize=12)
     axes.set_xticks(range(len(classes)), [_short(each) for each in classes], fontsize=8)
     axes.set_yticks(range(len(classes)), [_short(each) for each in classes], fontsize=8)
     axes.set_xlabel("told", fontsize=8.5)

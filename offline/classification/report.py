@@ -17,6 +17,7 @@ from offline.store.dataset import SEMI_SYNTHETIC
 from rtfeedback.checkpoint import Checkpoint, CheckpointSpec
 from rtfeedback.errors import listed
 
+LEVEL = 0.05  # p above which nothing was told
 STATISTICS = ("mean", "sd")  # over time, of each voxel or region: the two halves of a row
 
 
@@ -48,7 +49,7 @@ def report_of(
         "checkpoint": checkpoint.hash,
         "model": spec.model.name,
         "labels": {"table": str(labels.table), "column": labels.column},
-        "note": _note(spec, left_out, known, options),
+        "note": _note(spec, found, left_out, known, options),
         "outcome": "volume" if spec.volume else "regions",
         "statistics": list(STATISTICS),
         "tr": spec.tr,
@@ -78,32 +79,30 @@ def report_of(
 
 def _note(
     spec: CheckpointSpec,
+    found: Classified,
     left_out: Sequence[LeftOut],
     known: Sequence[str],
     options: ClassifyOptions,
 ) -> str:
     """Return what has to stand by every number."""
-    lines = [
-        "The volumes hold no more than the EEG does: what counts is whether they tell groups"
-        " as well by less."
-        if spec.volume
-        else "Regions hold no more than the EEG does."
-    ]
+    lines = ["What is predicted holds no more than the EEG does: set it beside the EEG itself."]
+    if found.scores["predicted_fmri"].p > LEVEL:
+        lines.append("Groups are told no better than by chance: the pattern is of noise.")
     if spec.environment == "scanner":
-        lines.append("The model was trained in the scanner, and these recordings are of EEG.")
+        lines.append("The model was trained on EEG from the scanner; EEG outside is other.")
     if options.calibrate is not None:
         lines.append(
             f"Each recording was scaled by its own first {options.calibrate:g} s, which takes"
-            " out what differs between subjects in the size of a band."
+            " out by how much one subject's EEG is larger than another's."
         )
     if known:
         lines.append(
-            f"{len(known)} bear names of the model's training: {listed(known)}. Where they are"
-            " the same people, the model may know them better than the others."
+            f"In the model's training were subjects of these names: {listed(known)}. If they"
+            " are the same people, it knows them better than the others."
         )
     if left_out:
         why = listed([each.name for each in left_out])
-        lines.append(f"{len(left_out)} subjects or recordings were left out: {why}.")
+        lines.append(f"Left out: {why}.")
     if spec.training.semi_synthetic:
         lines.append(SEMI_SYNTHETIC)
     return " ".join(lines)

@@ -29,6 +29,7 @@ from offline.store.dataset import window_at
 from rtfeedback.chain import ChainConfig
 from rtfeedback.checkpoint import load_checkpoint
 from rtfeedback.errors import ChannelError, DatasetError, RecordingError
+from rtfeedback.models.volume import VolumeNetwork
 from rtfeedback.online.memory import MemorySource
 from rtfeedback.predictor import Predictor
 from rtfeedback.signals import Float32
@@ -202,7 +203,7 @@ def test_subjects_of_the_training_and_without_a_group_are_left_out_and_named(
     found = classify(load_checkpoint(regions), bids, TABLE, tmp_path / "out", kept)
     assert found["trained_on"] == ["01"]
     assert len(found["subjects"]) == 13
-    assert "bear names of the model's training: 01" in found["note"]
+    assert "were subjects of these names: 01." in found["note"]
     assert set(found["patterns"][0]["regions"]) == {"motor", "visual"}
 
 
@@ -241,7 +242,9 @@ def test_predictions_are_the_predictors_of_the_same_windows(
     assert len(found) == listened.verdicts["ok"] > SECONDS / TR / 2
     step = np.diff([each.end for each in found])
     np.testing.assert_allclose(step, hop or TR)
-    voxels = predictor.checkpoint.model.voxels.numpy()
+    network = predictor.checkpoint.model
+    assert isinstance(network, VolumeNetwork)
+    voxels = network.voxels.numpy()
     for each, end in zip(found, ends.tolist(), strict=True):
         window = window_at(features, end, n_times)
         np.testing.assert_array_equal(each.window, window)
@@ -333,7 +336,7 @@ def test_a_subject_without_a_row_and_one_with_two_labels_are_refused(
     relabel(copy, "sub-01\ta", "sub-01\ta")
     assert read_labels(TABLE, copy).of == {"01": "a"}
     relabel(copy, "sub-01\ta", "sub-01\tb")
-    with pytest.raises(DatasetError, match="two labels for sub-01. 'a' and 'b'"):
+    with pytest.raises(DatasetError, match=r"two labels for sub-01\. 'a' and 'b'"):
         read_labels(TABLE, copy)
 
 
