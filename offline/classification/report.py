@@ -86,8 +86,12 @@ def _note(
 ) -> str:
     """Return what has to stand by every number."""
     lines = ["What is predicted holds no more than the EEG does: set it beside the EEG itself."]
-    if found.scores["predicted_fmri"].p > LEVEL:
-        lines.append("Groups are told no better than by chance: the pattern is of noise.")
+    p, few = found.scores["predicted_fmri"].p, 1 / (1 + options.permutations) > LEVEL
+    if p > LEVEL:
+        why = "the permutations are too few to show it" if few else f"p = {p:.3f}"
+        lines.append(
+            f"Nothing shows that it is better than chance ({why}), or its pattern than noise."
+        )
     if spec.environment == "scanner":
         lines.append("The model was trained on EEG from the scanner; EEG outside is other.")
     if options.calibrate is not None:

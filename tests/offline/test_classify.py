@@ -198,7 +198,8 @@ def test_subjects_of_the_training_and_without_a_group_are_left_out_and_named(
         ("sub-01", "was in the model's training"),
     ]
     assert report["trained_on"] == []
-    assert "sub-01" in report["note"]
+    assert "Left out: sub-14, sub-01." in report["note"]
+    assert "the permutations are too few to show it" in report["note"]
     kept = replace(QUICK, include_trained=True, permutations=1)
     found = classify(load_checkpoint(regions), bids, TABLE, tmp_path / "out", kept)
     assert found["trained_on"] == ["01"]
