@@ -65,8 +65,17 @@ def calibrate_by_eeg(
     OutputError
         If `out` is there already or cannot be written.
     """
-    fix_arithmetic()
     check_free(out)  # before anyone sits still for minutes
+    spec, model = calibrated_by_eeg(parent, source, seconds=seconds)
+    save_checkpoint(out, spec, model)
+    return spec
+
+
+def calibrated_by_eeg(
+    parent: Checkpoint, source: Source, *, seconds: float = inf
+) -> tuple[CheckpointSpec, nn.Module]:
+    """Return the child that `calibrate_by_eeg` writes."""
+    fix_arithmetic()
     _check_scaler(parent)
     heard = hear(source, parent.spec, seconds)
     fit = fit_eeg(parent.spec.chain, heard)
@@ -85,9 +94,7 @@ def calibrate_by_eeg(
     )
     earlier = parent.spec.calibrations
     changes = {"chain": fit.chain, "calibrations": (*earlier, calibration)}
-    spec = parent.spec.model_copy(update=changes)
-    save_checkpoint(out, spec, model)
-    return spec
+    return parent.spec.model_copy(update=changes), model
 
 
 def calibrate_by_fmri(parent: Checkpoint, store: Store, out: Path) -> CheckpointSpec:

@@ -36,7 +36,7 @@ TUNE = "optuna sqlalchemy tomli_w"  # what the extra `tune` brings
 COMMANDS: tuple[Callable[..., None], ...] = (
     *(data.demo, data.simulate, data.fetch, data.prepare),
     *(models.train, models.calibrate, models.pretrain, models.tune),
-    *(models.evaluate, models.explain, data.play),
+    *(models.evaluate, models.explain, models.classify, data.play),
     *(lab.doctor, lab.run, lab.listen, lab.replay),
 )
 for command in COMMANDS:

@@ -28,7 +28,7 @@ class ScannedRun:
     subject, session, task, run : str
         The entities' values, `""` where there is none.
     bold : Path or None
-        None where the regions' course was extracted already.
+        None where the regions' course was extracted already, or there is EEG alone.
     course : Path or None
         Table of such courses: a row per volume, a column per region.
     root : Path

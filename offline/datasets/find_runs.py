@@ -87,6 +87,41 @@ def find_runs(
     return FoundRuns(_as_recorded(runs), sorted(skipped, key=lambda each: each.run), scanned)
 
 
+def find_eeg(root: Path, task: str | None = None) -> list[PairedRun]:
+    """Return the EEG recordings of a BIDS dataset, whether or not there is BOLD of them.
+
+    Raises
+    ------
+    DatasetError
+        If `root` is no BIDS dataset, or has no EEG.
+    """
+    layout = LayoutConfig()
+    _check_root(root, layout)
+    halves = _halves(root, layout.eeg, "eeg", EEG_EXTENSIONS, layout, task)
+    files = sorted((file for each in halves.values() for file in each), key=lambda f: f.name)
+    if not files:
+        raise DatasetError(
+            f"{root} has no EEG recording" + (f" of task '{task}'" if task else ""),
+            found=f"No sub-*/**/eeg/*_eeg that ends in {', '.join(EEG_EXTENSIONS)}",
+            do="Name a BIDS dataset that has EEG" + (", or another task" if task else ""),
+        )
+    return [_eeg_alone(root, file) for file in files]
+
+
+def _eeg_alone(root: Path, file: RunFile) -> PairedRun:
+    subject, session, task, run = _labels(file.name)
+    return PairedRun(
+        name=file.name,
+        subject=subject,
+        session=session,
+        task=task,
+        run=run,
+        bold=None,
+        root=root,
+        eeg=file.path,
+    )
+
+
 def _named_runs(root: Path, layout: LayoutConfig, task: str | None) -> list[PairedRun]:
     """Return the runs that are named file by file."""
     if layout.pair:

@@ -44,13 +44,17 @@ def volume_figure(
         If the file cannot be written.
     """
     unit, left = report.scores["unit"], report.measured - report.predicted
-    both = _end(np.concatenate([report.measured, report.predicted]))
+    both = colours_end(np.concatenate([report.measured, report.predicted]))
     task = " (includes task)" if report.scores["includes_task"] else ""
     rows = [
         (f"predicted, {unit}", report.predicted, both),
         (f"measured, {unit}", report.measured, both),
         (f"residual: measured - predicted, {unit}", left, both),
-        (f"r over time of each voxel, all held-out runs{task}", report.r, _end(report.r)),
+        (
+            f"r over time of each voxel, all held-out runs{task}",
+            report.r,
+            colours_end(report.r),
+        ),
     ]
     which = f"{report.run}, volume {report.volume}: that of the median error. {note}"
     lines = [title, *textwrap.wrap(which, CHARACTERS)]
@@ -61,19 +65,31 @@ def volume_figure(
     for i, (name, values, end) in enumerate(rows):
         bottom = 1 - (top + ROW * (i + 1)) / height
         figure.text(0.02, bottom + 0.9 * ROW / height, name, fontsize=9)
-        plot_stat_map(
-            image(model, values),
-            figure=figure,
-            axes=(0.02, bottom, 0.94, 0.85 * ROW / height),
-            display_mode="z",
-            cut_coords=_cuts(model),
-            bg_img=None,
-            black_bg=False,
-            cmap=COLOURS,
-            vmax=end,
-            threshold=end * NOTHING,
-        )
+        place = (0.02, bottom, 0.94, 0.85 * ROW / height)
+        draw_slices(figure, place, model, values, end)
     save_figure(figure, path)
+
+
+def draw_slices(
+    figure: Figure,
+    place: tuple[float, float, float, float],
+    model: VolumeNetwork,
+    values: Float64,
+    end: float,
+) -> None:
+    """Draw voxels, shape (n_voxels,), as slices side by side; colours end at `end`."""
+    plot_stat_map(
+        image(model, values),
+        figure=figure,
+        axes=place,
+        display_mode="z",
+        cut_coords=_cuts(model),
+        bg_img=None,
+        black_bg=False,
+        cmap=COLOURS,
+        vmax=end,
+        threshold=end * NOTHING,
+    )
 
 
 def image(model: VolumeNetwork, values: Float64) -> nibabel.Nifti1Image:
@@ -92,6 +108,6 @@ def _cuts(model: VolumeNetwork) -> list[float]:
     return [float(each) for each in np.linspace(lowest, highest, N_CUTS)]
 
 
-def _end(values: Float64) -> float:
+def colours_end(values: Float64) -> float:
     """Return where the colours of some values end, above 0."""
     return float(np.percentile(np.abs(values), EXTREME)) or 1.0

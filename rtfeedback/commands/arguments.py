@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 Toml = Annotated[Path | None, typer.Option("--config", help="Settings, as TOML.")]
+SKIPPED = 3  # exit code where some of a dataset's runs could not be used
 ENDPOINT = "tcp://127.0.0.1:5556"
 
 

@@ -9,14 +9,13 @@ from typing import Annotated, Any
 import typer
 
 from rtfeedback.commands.arguments import (
+    SKIPPED,
     Toml,
     check_positive,
     next_folder,
     settings_of,
     warn_semi_synthetic,
 )
-
-SKIPPED = 3  # exit code of a store that lacks some of the dataset's runs
 
 
 def demo(

@@ -1,13 +1,15 @@
-"""Models at the desk: train, pretrain, tune, calibrate, evaluate, explain."""
+"""Models at the desk: train, pretrain, tune, calibrate, evaluate, explain, classify."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from rtfeedback.commands.arguments import (
+    SKIPPED,
     Toml,
     check_positive,
     newest,
@@ -204,6 +206,55 @@ def explain(
     loaded = load_checkpoint(checkpoint)
     print_explanation(explain_checkpoint(loaded, Store(data), out, target=target, pairs=pairs))
     print(out)  # noqa: T201
+
+
+def classify(
+    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint folder.")],
+    bids: Annotated[Path, typer.Argument(help="A BIDS dataset of EEG alone.")],
+    labels: Annotated[
+        str, typer.Option(metavar="TABLE:COLUMN", help="Such as participants.tsv:group.")
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help="New folder; below ./classifications without.")
+    ] = None,
+    task: Annotated[str | None, typer.Option(help="Only recordings of this task.")] = None,
+    hop: Annotated[
+        float | None, typer.Option(help="Seconds between windows besides those of each TR.")
+    ] = None,
+    calibrate: Annotated[
+        float | None,
+        typer.Option(metavar="S", help="Scale each recording by its own first S seconds."),
+    ] = None,
+    include_trained: Annotated[
+        bool, typer.Option("--include-trained", help="Keep names of the model's training.")
+    ] = False,
+    permutations: Annotated[
+        int, typer.Option(min=1, help="Of the subjects' labels, for p.")
+    ] = 199,
+    seed: Annotated[int, typer.Option(min=0, help="Of folds and permutations.")] = 0,
+) -> None:
+    """Tell groups of subjects apart by the fMRI predicted from their EEG."""
+    check_positive(hop=hop, calibrate=calibrate)
+    from offline.classification.options import ClassifyOptions
+    from offline.classification.report import print_classification
+    from offline.classify import classify as classify_subjects
+    from rtfeedback.checkpoint import load_checkpoint
+
+    out = out or next_folder(Path("classifications"), checkpoint.resolve().name)
+    options = ClassifyOptions(
+        task=task,
+        hop=hop,
+        calibrate=calibrate,
+        include_trained=include_trained,
+        permutations=permutations,
+        seed=seed,
+    )
+    report = classify_subjects(load_checkpoint(checkpoint), bids, labels, out, options)
+    print_classification(report)
+    print(out)  # noqa: T201
+    if broken := [each["name"] for each in report["left_out"] if each["broken"]]:
+        print(f"{len(broken)} recordings were left out: {', '.join(broken)}", file=sys.stderr)  # noqa: T201
+        raise typer.Exit(SKIPPED)
 
 
 def _short(value: float | str) -> str:

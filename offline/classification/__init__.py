@@ -1,0 +1,1 @@
+"""Groups of subjects told apart by what is predicted of their EEG alone."""
