@@ -184,8 +184,9 @@ def test_classes_are_judged_by_the_passes_mean(store: Store, tmp_path: Path) -> 
 def test_what_it_goes_by_can_be_asked_of_it_and_of_an_ensemble(
     alone: Path, thinned: Path, store: Store, tmp_path: Path
 ) -> None:
-    join([load_checkpoint(alone)] * 2, tmp_path / "ensemble")
-    for path in (thinned, tmp_path / "ensemble"):
+    train(store, tmp_path / "other", recipe().model_copy(update={"seed": 1}))
+    join([load_checkpoint(path) for path in (alone, tmp_path / "other")], tmp_path / "both")
+    for path in (thinned, tmp_path / "both"):
         out = tmp_path / f"why-{path.name}"
         report = explain(load_checkpoint(path), store, out, pairs=2)
         assert sum(report["share"]["by_channel"]) == pytest.approx(1, abs=1e-3)
