@@ -62,7 +62,8 @@ class TrainConfig(Config):
     fit: FitConfig = FitConfig()
     """Gradient descent, for models that have no closed form."""
     seed: int = Field(default=0, ge=0)
-    """Of weights, order and dropout: same seed and machine, same weights on a CPU."""
+    """Of weights, order and dropout, Monte-Carlo masks included: same seed and machine, same
+    weights on a CPU."""
 
 
 @dataclass(frozen=True, slots=True)
