@@ -119,8 +119,9 @@ def calibrate_by_fmri(parent: Checkpoint, store: Store, out: Path) -> Checkpoint
         raise CheckpointError(
             f"A model such as '{parent.spec.model.name}' of this checkpoint cannot be fitted"
             " to a new subject's BOLD",
-            found="Its outputs are whole volumes or classes, or it is an ensemble",
-            do="Calibrate by EEG alone, or train on the subject's runs",
+            found="Its outputs are whole volumes or classes, or it is an ensemble or makes"
+            " Monte-Carlo passes",
+            do="Calibrate by EEG alone, or train on the subject's runs; passes are put on last",
         )
     data = _Data.of(parent.spec, store)
     few_shot = FewShot(store, data.spec, data.aims, parent.spec.training.seed)

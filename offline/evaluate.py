@@ -32,6 +32,7 @@ from offline.store.dataset import SEMI_SYNTHETIC, Store
 from rtfeedback.checkpoint import CheckpointSpec
 from rtfeedback.errors import listed
 from rtfeedback.folders import new_folder
+from rtfeedback.models.monte_carlo import network_of
 from rtfeedback.models.volume import VolumeNetwork
 from rtfeedback.predictor import Predictor
 from rtfeedback.signals import Float64
@@ -136,7 +137,7 @@ def _draw_volumes(folder: Path, predictor: Predictor, report: VolumeReport, note
     """Draw whole volumes, and keep the map of each voxel's r."""
     from offline.evaluation.volume_figure import image, volume_figure
 
-    model = predictor.checkpoint.model
+    model = network_of(predictor.checkpoint.model)
     assert isinstance(model, VolumeNetwork)  # of others there is no report
     title = f"{predictor.spec.model.name}: whole volumes of the held-out runs"
     volume_figure(folder / VOLUMES, report, model, title, note)
@@ -146,7 +147,12 @@ def _draw_volumes(folder: Path, predictor: Predictor, report: VolumeReport, note
 def _uncertainty(
     predictor: Predictor, store: Store, found: Sequence[Predicted]
 ) -> dict[str, Any] | None:
-    """Return how far a stated sd can be believed; None where the model states none."""
+    """Return how far a stated sd can be believed; None where the model states none.
+
+    Nor of the task: what holds or does not is in no interval about a probability.
+    """
+    if predictor.spec.model.of_task:
+        return None
     target = predictor.spec.targets[0]
     test = _together([each.errors(target) for each in found])
     if test is None:

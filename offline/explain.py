@@ -31,6 +31,7 @@ from rtfeedback.arithmetic import fix_arithmetic
 from rtfeedback.checkpoint import Checkpoint, CheckpointSpec
 from rtfeedback.errors import CheckpointError
 from rtfeedback.folders import new_folder
+from rtfeedback.models.monte_carlo import network_of
 from rtfeedback.signals import Float64, Int64
 
 REPORT, SHARE, ATTENTION, FILTERS = (
@@ -87,6 +88,7 @@ def explain(
         If `out` is there already or cannot be written.
     """
     spec, model = checkpoint.spec, checkpoint.model
+    network = network_of(model)
     check_store(spec, store)
     index = _index(spec, target)
     contributions = Contributions(model, view_of(spec.chain, spec.window), index)
@@ -100,8 +102,8 @@ def explain(
         found = _Found(
             shares.share(),
             shares.direction(),
-            attention_of(model, spec, windows.batches(compared.windows)),
-            filters_of(model, spec, index, training.batches(training.spread(FOR_FILTERS))),
+            attention_of(network, spec, windows.batches(compared.windows)),
+            filters_of(network, spec, index, training.batches(training.spread(FOR_FILTERS))),
         )
         fix_arithmetic()
         r = windows.r(index, compared.windows, predicted)

@@ -11,6 +11,7 @@ import torch
 from pydantic import Field
 from torch import nn
 
+from offline.monte_carlo import check_passes, thin
 from offline.progress import say
 from offline.splits.parts import SHUFFLED
 from offline.splits.split import SplitConfig
@@ -62,7 +63,8 @@ class TrainConfig(Config):
     fit: FitConfig = FitConfig()
     """Gradient descent, for models that have no closed form."""
     seed: int = Field(default=0, ge=0)
-    """Of weights, order and dropout: same seed and machine, same weights on a CPU."""
+    """Of weights, order and dropout, Monte-Carlo masks included: same seed and machine, same
+    weights on a CPU."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,12 @@ class Planned:
 
 
 def train(
-    store: Store, out: Path, config: TrainConfig, *, pretrained: Path | None = None
+    store: Store,
+    out: Path,
+    config: TrainConfig,
+    *,
+    pretrained: Path | None = None,
+    passes: int = 1,
 ) -> CheckpointSpec:
     """Fit a model and write its checkpoint; the test part is not read.
 
@@ -104,19 +111,25 @@ def train(
     config : TrainConfig
     pretrained : Path, optional
         Weights of EEG alone to begin with, as `pretrain` wrote them.
+    passes : int
+        Of Monte-Carlo dropout, where more than one; the training is the same.
 
     Raises
     ------
     OutputError
         If `out` is there already or cannot be written.
     DatasetError, ConfigError, CheckpointError
-        As `plan` and `fit`.
+        As `plan`, `check_passes` and `fit`.
     """
     planned = plan(store, config, pretrained)
+    if passes != 1:
+        check_passes(planned.spec, passes)
     key = key_of(store.hash, config, planned.spec)
     log = training_log(out.parent / LOGS / out.name, config.fit.epochs)
     with unfinished(out, key) as folder:
         spec, model = fit(planned, log, TrainingState(folder))
+        if passes > 1:
+            spec, model = thin(spec, model, passes)
         save_checkpoint(out, spec, model)
     if planned.training.left_out:
         say(f"{planned.training.left_out} training windows left out for their artefacts")

@@ -24,6 +24,7 @@ from rtfeedback.errors import CheckpointError, RtfeedbackError
 from rtfeedback.folders import new_folder
 from rtfeedback.models import ModelConfig, Shape, build_model
 from rtfeedback.models.ensemble import Ensemble
+from rtfeedback.models.monte_carlo import MOST, MonteCarlo
 from rtfeedback.models.volume import VolumeSpec
 from rtfeedback.windows import WindowSpec
 
@@ -117,6 +118,8 @@ class CheckpointSpec(Config):
     model: ModelConfig
     members: Annotated[int, Field(ge=1, le=64)] = 1
     """Networks of that kind, whose mean is told, and whose differences are its sd."""
+    passes: Annotated[int, Field(ge=1, le=MOST)] = 1
+    """Monte-Carlo passes with dropout, likewise; the training's seed draws their masks."""
     chain: ChainSpec
     window: WindowSpec
     volume: VolumeSpec | None = None
@@ -144,9 +147,14 @@ class CheckpointSpec(Config):
             n_bands=self.chain.n_features // len(self.chain.channels),
             volume=self.volume,
         )
+        model = build_model(self.model, shape)
         if self.members > 1:
-            return Ensemble([build_model(self.model, shape) for _ in range(self.members)])
-        return build_model(self.model, shape)
+            others = [build_model(self.model, shape) for _ in range(1, self.members)]
+            model = Ensemble([model, *others])
+        if self.passes > 1:
+            size = (shape.n_features, shape.n_times)
+            model = MonteCarlo(model, size, self.passes, self.training.seed)
+        return model
 
 
 class Checkpoint:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from rtfeedback.models.monte_carlo import MonteCarlo
 from rtfeedback.models.volume import VolumeNetwork
 from rtfeedback.signals import Float32
 
@@ -52,7 +53,7 @@ def inference(model: nn.Module, shape: tuple[int, int], device: torch.device) ->
 
 
 def _pass(model: nn.Module) -> Pass:
-    if isinstance(model, VolumeNetwork):
+    if isinstance(model, (VolumeNetwork, MonteCarlo)):
         return model.whole
     return lambda x: (model(x), None)
 

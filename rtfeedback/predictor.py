@@ -13,6 +13,7 @@ from rtfeedback.arithmetic import fix_arithmetic
 from rtfeedback.checkpoint import Checkpoint, load_checkpoint
 from rtfeedback.errors import CheckpointError
 from rtfeedback.inference import inference
+from rtfeedback.models.monte_carlo import network_of
 from rtfeedback.models.volume import VolumeNetwork
 from rtfeedback.signals import Float32, Int64, Prediction, ROIPrediction
 
@@ -60,7 +61,7 @@ class Predictor:
             self.spec.chain.n_features,
             self.spec.window.n_times(self.spec.chain.rate),
         )
-        self._lay = Layout.of(checkpoint.model)
+        self._lay = Layout.of(network_of(checkpoint.model))
         self.inference = inference(checkpoint.model, self.shape, self.device)
 
     @classmethod

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from offline.monte_carlo import thin, with_passes
 from rtfeedback.checkpoint import CheckpointSpec, load_checkpoint, save_checkpoint
 from rtfeedback.inference import OnCPU, OnCUDA, inference
 from rtfeedback.models import EEGNetConfig, MeanPower, RidgeConfig, TCNConfig
@@ -30,10 +31,18 @@ pytestmark = [
 
 
 @pytest.fixture(
-    params=[RidgeConfig(), EEGNetConfig(), TCNConfig()], ids=lambda config: config.name
+    params=[
+        (RidgeConfig(), 1),
+        *((c, n) for c in (EEGNetConfig(), TCNConfig()) for n in (1, 6)),
+    ],
+    ids=lambda given: f"{given[0].name} x {given[1]}",
 )
 def folder(request: pytest.FixtureRequest, untrained: Untrained, tmp_path: Path) -> Path:
-    spec, model = untrained(request.param, channels=16)
+    """Return a checkpoint, of a network with Monte-Carlo passes as well."""
+    config, passes = request.param
+    spec, model = untrained(config, channels=16)
+    if passes > 1:
+        spec, model = thin(spec, model, passes)
     save_checkpoint(tmp_path / "checkpoint", spec, model)
     return tmp_path / "checkpoint"
 
@@ -50,6 +59,10 @@ def mean_power() -> MeanPower:
     model = MeanPower(SHAPE[0]).eval()
     model.set(np.full(SHAPE[0], 0.9), np.full(SHAPE[0], 0.5))
     return model
+
+
+def sd_of(prediction: Prediction) -> list[float]:
+    return [float(roi.sd or 0) for roi in prediction.values()]
 
 
 @contextmanager
@@ -87,7 +100,20 @@ def test_it_agrees_with_the_cpu(folder: Path) -> None:
     on_cpu = Predictor(load_checkpoint(folder), "cpu")
     on_gpu = Predictor(load_checkpoint(folder), "cuda")
     for window in windows(on_cpu.shape):
-        assert np.allclose(z_of(on_gpu(window)), z_of(on_cpu(window)), rtol=0, atol=TOLERANCE)
+        here, there = on_gpu(window), on_cpu(window)
+        assert np.allclose(z_of(here), z_of(there), rtol=0, atol=TOLERANCE)
+        assert np.allclose(sd_of(here), sd_of(there), rtol=0, atol=TOLERANCE)
+
+
+def test_its_masks_are_the_cpus(folder: Path) -> None:
+    on_gpu, on_cpu = (Predictor.load(folder, device) for device in ("cuda", "cpu"))
+    named = on_cpu.checkpoint.model.named_buffers()
+    masks = {name: each for name, each in named if "mask" in name}
+    assert bool(masks) == (on_cpu.spec.passes > 1)
+    there = dict(on_gpu.checkpoint.model.named_buffers())
+    for name, mask in masks.items():
+        assert there[name].is_cuda
+        assert torch.equal(there[name].cpu(), mask)
 
 
 def test_what_is_masked_is_left_out_as_on_the_cpu(folder: Path) -> None:
@@ -183,6 +209,20 @@ def test_volumes_agree_with_the_cpus_and_are_of_the_window_that_was_answered(
         assert np.allclose(z_of(told), z_of(expected), rtol=0, atol=TOLERANCE)
         kept.append(here)
     assert len({each.tobytes() for each in kept}) == len(kept)
+
+
+def test_volumes_of_passes_agree_with_the_cpus(volumes: Path, tmp_path: Path) -> None:
+    with_passes(load_checkpoint(volumes), tmp_path / "thinned", 6)
+    on_gpu, on_cpu = (Predictor.load(tmp_path / "thinned", each) for each in ("cuda", "cpu"))
+    assert on_gpu.inference.captured, on_gpu.inference.why_not
+    for window in tokens(on_cpu.shape, 3):
+        told, expected = on_gpu(window), on_cpu(window)
+        here, there = on_gpu.volume(), on_cpu.volume()
+        assert here is not None
+        assert there is not None
+        assert np.allclose(here, there, rtol=0, atol=TOLERANCE, equal_nan=True)
+        assert np.allclose(z_of(told), z_of(expected), rtol=0, atol=TOLERANCE)
+        assert np.allclose(sd_of(told), sd_of(expected), rtol=0, atol=TOLERANCE)
 
 
 def test_regions_have_the_same_bits_whether_or_not_the_gpus_volume_is_asked_for(

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
 from offline.evaluation.class_scores import class_scores
 from offline.evaluation.report import Course, table
@@ -17,6 +18,7 @@ from offline.store.dataset import Run, Store, window_at
 from rtfeedback.checkpoint import CheckpointSpec
 from rtfeedback.models import EEGNet
 from rtfeedback.models.layers.classes import Classes, Levels
+from rtfeedback.models.monte_carlo import MonteCarlo, network_of
 from rtfeedback.predictor import Predictor
 from rtfeedback.signals import Int64
 
@@ -38,7 +40,7 @@ def class_report(
     courses : sequence of Course
         Which volumes of which runs were held out.
     """
-    model, spec = predictor.checkpoint.model, predictor.spec
+    model, spec = network_of(predictor.checkpoint.model), predictor.spec
     if not isinstance(model, EEGNet) or model.classes is None:
         return []
     runs = [store.runs[course.name] for course in courses]
@@ -47,7 +49,7 @@ def class_report(
         for run, course in zip(runs, courses, strict=True)
     ]
     told = [
-        _predicted(model, predictor, run, course.volumes)
+        _predicted(predictor, run, course.volumes)
         for run, course in zip(runs, courses, strict=True)
     ]
     seconds = spec.window.length + BESIDE  # as far as a volume's neighbours are like it
@@ -83,7 +85,7 @@ def _measured(classes: Classes, spec: CheckpointSpec, run: Run, volumes: Int64) 
 
 
 @torch.inference_mode()
-def _predicted(model: EEGNet, predictor: Predictor, run: Run, volumes: Int64) -> Int64:
+def _predicted(predictor: Predictor, run: Run, volumes: Int64) -> Int64:
     """Return the likeliest classes for volumes, shape (n, n_told), window by window."""
     spec, features = predictor.spec, run.features(predictor.spec.model.chain)
     examples = run.examples(spec.model.chain, spec.window)
@@ -91,9 +93,18 @@ def _predicted(model: EEGNet, predictor: Predictor, run: Run, volumes: Int64) ->
     found = []
     for end in ends:
         window = window_at(features, int(end), predictor.shape[1])
-        likely = model.probabilities(torch.from_numpy(window)[None].to(predictor.device))
+        x = torch.from_numpy(window)[None].to(predictor.device)
+        likely = _probabilities(predictor.checkpoint.model, x)
         found.append(likely.argmax(dim=-1).cpu().numpy().ravel())
     return np.stack(found)
+
+
+def _probabilities(model: nn.Module, x: Tensor) -> Tensor:
+    network = network_of(model)
+    assert isinstance(network, EEGNet)
+    if isinstance(model, MonteCarlo):
+        return model.mean_of(network.probabilities, x)
+    return network.probabilities(x)
 
 
 def _scores(

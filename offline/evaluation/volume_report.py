@@ -13,6 +13,7 @@ from offline.evaluation.metrics import EXPLAINED
 from offline.evaluation.report import Course, table
 from offline.evaluation.similarity import Similarity
 from offline.store.dataset import Run, Store, window_at
+from rtfeedback.models.monte_carlo import network_of
 from rtfeedback.models.volume import VolumeNetwork
 from rtfeedback.predictor import Predictor
 from rtfeedback.signals import Bool, Float32, Float64, Int64
@@ -64,7 +65,7 @@ def volume_report(
     courses : sequence of Course
         Which volumes of which runs were held out.
     """
-    model, spec = predictor.checkpoint.model, predictor.spec
+    model, spec = network_of(predictor.checkpoint.model), predictor.spec
     if not isinstance(model, VolumeNetwork) or spec.volume is None:
         return None
     runs = [_Scored(store.runs[course.name], course.volumes) for course in courses]

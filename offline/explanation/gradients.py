@@ -74,8 +74,8 @@ def unmasked(model: nn.Module, x: Tensor) -> Tensor:
     It predicts the same of them: that is what its scaler makes of NaN and the samples
     before.
     """
-    scaler = model.scaler
-    assert isinstance(scaler, FeatureScaler)
+    # An ensemble's members have the same.
+    scaler = next(each for each in model.modules() if isinstance(each, FeatureScaler))
     return torch.where(scaler.left_out(x), scaler.mean, x)
 
 

@@ -20,6 +20,11 @@ from rtfeedback.commands.arguments import (
 
 LISTEN = 180.0  # s of a live stream that a calibration takes
 
+MonteCarlo = Annotated[
+    int | None,
+    typer.Option(min=2, max=256, help="Passes with dropout, whose sd is told."),
+]
+
 
 def train(
     data: Annotated[
@@ -39,11 +44,14 @@ def train(
     ensemble: Annotated[
         int, typer.Option(min=1, max=64, help="Networks, from as many seeds; their sd is told.")
     ] = 1,
+    monte_carlo: MonteCarlo = None,
     pretrained: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Weights to begin with, of 'pretrain'.")
     ] = None,
 ) -> None:
     """Fit a model and write its checkpoint."""
+    if monte_carlo and ensemble > 1:
+        raise typer.BadParameter("--monte-carlo goes on an ensemble by 'rtfeedback calibrate'")
     from offline.ensemble import train_ensemble
     from offline.for_cap import store_for_cap
     from offline.store.dataset import Store
@@ -60,7 +68,8 @@ def train(
     if ensemble > 1:
         spec = train_ensemble(store, out, recipe, ensemble, pretrained=pretrained)
     else:
-        spec = train_model(store, out, recipe, pretrained=pretrained)
+        passes = monte_carlo or 1
+        spec = train_model(store, out, recipe, pretrained=pretrained, passes=passes)
     warn_semi_synthetic(spec.training.semi_synthetic)
     print(f"{out}\n{spec.model.name}: {_facts(spec.training.notes)}")  # noqa: T201
 
@@ -131,6 +140,7 @@ def calibrate(
     store: Annotated[
         Path | None, typer.Option(help="Or a store of the subject's runs with BOLD.")
     ] = None,
+    monte_carlo: MonteCarlo = None,
     seconds: Annotated[
         float | None, typer.Option(help="Of EEG; 180 of a stream, all of a recording.")
     ] = None,
@@ -138,14 +148,15 @@ def calibrate(
         Path | None, typer.Option(help="New folder; below ./checkpoints without.")
     ] = None,
 ) -> None:
-    """Make a child of a checkpoint for a new subject or day."""
-    given = [each for each in (eeg, stream, store) if each is not None]
+    """Make a child of a checkpoint: for a new subject or day, or one that tells its sd."""
+    given = [each for each in (eeg, stream, store, monte_carlo) if each is not None]
     if len(given) != 1:
-        raise typer.BadParameter("Name one of --eeg, --stream and --store")
-    if store and seconds is not None:
+        raise typer.BadParameter("Name one of --eeg, --stream, --store and --monte-carlo")
+    if (store or monte_carlo) and seconds is not None:
         raise typer.BadParameter("--seconds goes with --eeg or --stream")
     check_positive(seconds=seconds)
     from offline.calibrate import calibrate_by_eeg, calibrate_by_fmri
+    from offline.monte_carlo import with_passes
     from offline.recording_stream import recording_source
     from offline.store.dataset import Store
     from rtfeedback.checkpoint import load_checkpoint
@@ -153,6 +164,10 @@ def calibrate(
 
     parent = load_checkpoint(checkpoint)
     out = out or next_folder(Path("checkpoints"), f"{checkpoint.resolve().name}-calibrated")
+    if monte_carlo:
+        with_passes(parent, out, monte_carlo)
+        print(f"{out}\n{monte_carlo} Monte-Carlo passes of {checkpoint}")  # noqa: T201
+        return
     if store:
         spec = calibrate_by_fmri(parent, Store(store), out)
     else:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from rtfeedback.models.layers.mixture import mixture
+
 
 class Ensemble(nn.Module):
     """A uniform mixture of what its members say, as one Gaussian.
@@ -37,12 +39,4 @@ class Ensemble(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return means and then log-variances, (n, 2 * n_targets), of windows' z."""
         told = torch.stack([member(x) for member in self.members])
-        stated = torch.zeros((), device=x.device)
-        if self._stated:
-            told, log_variances = told.chunk(2, dim=-1)
-            stated = log_variances.exp().mean(dim=0)
-        # By the distance to the first: of members that agree it is 0 to the last bit.
-        away = told - told[0]
-        shift = away.mean(dim=0)
-        variance = ((away - shift) ** 2).mean(dim=0) + stated
-        return torch.cat([told[0] + shift, variance.log()], dim=-1)
+        return mixture(told, gaussian=self._stated)

@@ -56,4 +56,4 @@ class SiameseFC(VolumeNetwork):
         """Return what becomes of each channel, shape (n, n_channels, embedding)."""
         x = self.pool(self.scaler(x))
         each: Tensor = self.embed(x.reshape(len(x) * self.n_channels, -1))
-        return each.reshape(len(x), self.n_channels, -1)
+        return each.reshape(-1, self.n_channels, each.shape[-1])

@@ -40,7 +40,7 @@ class FeatureScaler(nn.Module):
         """Scale windows, shape (n, n_features, n_times)."""
         scaled = (x - self.mean).div_(self.sd)
         # A sum is a number only if all are: to look is cheap, but would make a GPU wait.
-        if not x.is_cuda and not x.sum().isnan():
+        if x.is_cpu and not x.sum().isnan():
             return scaled
         return torch.where(self.left_out(x), 0.0, scaled)
 

@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from rtfeedback.models.layers.fixed_dropout import FixedDropout
+
 
 @dataclass(frozen=True, slots=True)
 class LayerSpec:
@@ -45,7 +47,7 @@ class Attention(nn.Module):
 
     def __init__(self, spec: LayerSpec) -> None:
         super().__init__()
-        self.heads, self.dropout = spec.heads, spec.dropout
+        self.heads, self.dropout = spec.heads, nn.Dropout(spec.dropout)
         self.query = nn.Linear(spec.width, spec.width)
         self.key_value = nn.Linear(spec.width, 2 * spec.width)
         self.out = nn.Linear(spec.width, spec.width)
@@ -56,12 +58,16 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, keys_values: Tensor, causal: bool = False) -> Tensor:
         """Return what each of (n, length, width) reads out of keys and values."""
-        key, value = keys_values
-        dropout = self.dropout if self.training else 0.0
-        query = self._split(self.query(x))
-        read = F.scaled_dot_product_attention(
-            query, key, value, dropout_p=dropout, is_causal=causal
-        )
+        if isinstance(self.dropout, FixedDropout):  # the fused product draws its own masks
+            assert not causal  # which is of training alone
+            read = self.dropout(self.weights(x, keys_values)) @ keys_values[1]
+        else:
+            key, value = keys_values
+            dropout = self.dropout.p if self.training else 0.0
+            query = self._split(self.query(x))
+            read = F.scaled_dot_product_attention(
+                query, key, value, dropout_p=dropout, is_causal=causal
+            )
         out: Tensor = self.out(read.transpose(1, 2).flatten(2))
         return out
 
