@@ -273,6 +273,15 @@ def test_the_schema_refuses_a_false_header(one: Message, change: dict[str, Any])
     assert not validator.is_valid({**one, **change})
 
 
+def test_flags_and_reasons_are_those_of_feedback() -> None:
+    path = ROOT / "docs" / "feedback.schema.json"
+    feedback = json.loads(path.read_text(encoding="utf-8"))["properties"]
+    for name in ("type", "items", "uniqueItems"):
+        assert SCHEMA["properties"]["flags"][name] == feedback["flags"][name]
+    reasons = SCHEMA["properties"]["reason"]["enum"]
+    assert set(reasons) < set(feedback["reason"]["enum"])
+
+
 def page() -> str:
     return (ROOT / "docs" / "wire.md").read_text(encoding="utf-8").split("\n## `volume`\n")[1]
 
