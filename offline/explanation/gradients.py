@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from offline.explanation.views import View
 from rtfeedback.errors import RtfeedbackError
+from rtfeedback.models.ensemble import Ensemble
 from rtfeedback.models.layers.scaler import FeatureScaler
 
 N_STEPS = 24  # nodes of Gauss and Legendre's on the way from one window to the other
@@ -72,9 +73,9 @@ def unmasked(model: nn.Module, x: Tensor) -> Tensor:
     """Return windows with the training's mean where the model leaves something out.
 
     It predicts the same of them: that is what its scaler makes of NaN and the samples
-    before.
+    before. The members of an ensemble have one scaler each, all fitted to the same.
     """
-    scaler = model.scaler
+    scaler = (model.members[0] if isinstance(model, Ensemble) else model).scaler
     assert isinstance(scaler, FeatureScaler)
     return torch.where(scaler.left_out(x), scaler.mean, x)
 
