@@ -255,8 +255,9 @@ def _load_model(path: Path, spec: CheckpointSpec) -> nn.Module:
         _check_finite(tensors)
         model = spec.build()
         model.load_state_dict(tensors, strict=True)
-        if isinstance(model, VolumeNetwork):
-            model.check_volume()
+        for each in model.modules():  # itself, or what is inside
+            if isinstance(each, VolumeNetwork):
+                each.check_volume()
     except (OSError, ValueError, RuntimeError, SafetensorError, RtfeedbackError) as error:
         reason = " ".join(str(error).split())
         raise CheckpointError(

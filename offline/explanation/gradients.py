@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from offline.explanation.views import View
 from rtfeedback.errors import RtfeedbackError
-from rtfeedback.models.ensemble import Ensemble
 from rtfeedback.models.layers.scaler import FeatureScaler
 
 N_STEPS = 24  # nodes of Gauss and Legendre's on the way from one window to the other
@@ -73,10 +72,10 @@ def unmasked(model: nn.Module, x: Tensor) -> Tensor:
     """Return windows with the training's mean where the model leaves something out.
 
     It predicts the same of them: that is what its scaler makes of NaN and the samples
-    before. The members of an ensemble have one scaler each, all fitted to the same.
+    before.
     """
-    scaler = (model.members[0] if isinstance(model, Ensemble) else model).scaler
-    assert isinstance(scaler, FeatureScaler)
+    # An ensemble's members have the same.
+    scaler = next(each for each in model.modules() if isinstance(each, FeatureScaler))
     return torch.where(scaler.left_out(x), scaler.mean, x)
 
 
