@@ -49,9 +49,10 @@ HEADER = (
 NOTE = """{subjects} subjects x {runs} runs x {volumes} volumes, simulated; {epochs}. Rates and
 latencies on the CPU, as `bench.zoo` takes them, medians of {rounds} interleaved rounds.
 *Validation r* is of the first target, {target}, on the runs that stopped the training and so a
-little kind to networks; of `eegnet-conditions`, of the condition's probability. *Validation
-loss* is the recipe's own, of the epoch that was kept; of a model of volumes, over all voxels,
-those outside the simulation's regions included.{warning}
+little kind to networks; it includes the task, which the design alone tells a good part of; of
+`eegnet-conditions`, of the condition's probability. *Validation loss* is the recipe's own, of
+the epoch that was kept; of a model of volumes, over all voxels, those outside the
+simulation's regions included.{warning}
 """
 WARNING = """
 **Made with --quick: r and loss say that everything runs, and nothing about skill.**"""

@@ -39,7 +39,8 @@ from rtfeedback.signals import Float64
 
 SURROGATES = 999
 REPORT, FIGURE, COVERAGE = "evaluation.json", "courses.png", "coverage.png"
-VOLUMES, R_MAP = "volumes.png", "volume_r.nii.gz"  # of models of whole volumes
+# Of models of whole volumes.
+VOLUMES, R_MAP, PARTIAL_R_MAP = "volumes.png", "volume_r.nii.gz", "volume_partial_r.nii.gz"
 
 
 def evaluate(predictor: Predictor, store: Store, out: Path) -> dict[str, Any]:
@@ -134,7 +135,7 @@ def _summary(report: dict[str, Any], design: bool) -> str:
 
 
 def _draw_volumes(folder: Path, predictor: Predictor, report: VolumeReport, note: str) -> None:
-    """Draw whole volumes, and keep the map of each voxel's r."""
+    """Draw whole volumes, and keep the maps of each voxel's r."""
     from offline.evaluation.volume_figure import image, volume_figure
 
     model = network_of(predictor.checkpoint.model)
@@ -142,6 +143,8 @@ def _draw_volumes(folder: Path, predictor: Predictor, report: VolumeReport, note
     title = f"{predictor.spec.model.name}: whole volumes of the held-out runs"
     volume_figure(folder / VOLUMES, report, model, title, note)
     image(model, report.r).to_filename(folder / R_MAP)
+    if report.partial_r is not None:
+        image(model, report.partial_r).to_filename(folder / PARTIAL_R_MAP)
 
 
 def _uncertainty(

@@ -121,8 +121,10 @@ def print_explanation(report: dict[str, Any]) -> None:
     share = report["share"]
     columns = [
         _largest(report["channels"], share["by_channel"]),
-        _largest([f"{low:g}-{high:g} Hz" for low, high in report["bands"]], share["by_band"]),
-        _largest([f"{lag:g} s" for lag in report["lags"]], share["by_lag"]),
+        _largest(
+            [f"{low:.3g}-{high:.3g} Hz" for low, high in report["bands"]], share["by_band"]
+        ),
+        _largest([f"{lag:.3g} s" for lag in report["lags"]], share["by_lag"]),
     ]
     n = min(map(len, columns))
     rows = [[cell for column in columns for cell in column[i]] for i in range(n)]
@@ -233,6 +235,9 @@ def _report(
 def _note(spec: CheckpointSpec, store: Store, r: float | None, unexplained: float) -> str:
     """Return what has to stand by every picture."""
     told = "no r" if r is None else f"r = {r:.2f}"
+    names = spec.training.validation
+    if r is not None and any(store.runs[name].manifest.conditions for name in names):
+        told += ", the task included"
     lines = [f"What the model goes by in its validation part ({told}), not what a brain does."]
     lines.append(f"Contributions add up to within {unexplained:.1%}.")
     if r is None or r < NO_SKILL:

@@ -37,7 +37,7 @@ from offline.training.split_examples import (
     volumes_of_parts,
 )
 from offline.training.training_log import Log, training_log
-from offline.training.training_spec import aims_of, training_spec
+from offline.training.training_spec import aims_of, check_tr, training_spec
 from offline.training.training_state import TrainingState, key_of
 from rtfeedback.arithmetic import fix_arithmetic
 from rtfeedback.checkpoint import CheckpointSpec, save_checkpoint
@@ -145,7 +145,7 @@ def plan(store: Store, config: TrainConfig, pretrained: Path | None = None) -> P
         If the split leaves nothing to train on, a run is too short for one window, the
         store was fitted on what the split holds out, or weights were pretrained on it.
     ConfigError
-        If the model does not go with its windows or targets, or has nothing to learn, or
+        If the model does not go with its windows, targets or TR, or has nothing to learn, or
         windows are to be shuffled without leave.
     CheckpointError
         If there are no pretrained weights in their folder.
@@ -168,6 +168,7 @@ def plan(store: Store, config: TrainConfig, pretrained: Path | None = None) -> P
     if parts.validation and (not volumes or any(volumes["validation"].values())):
         validation = examples_of(store, parts, "validation", model.chain, window, aims)
     spec = training_spec(store, model, parts, window, training, volumes, aims, config.seed)
+    check_tr(store, spec)
     if pretrained is not None:
         spec = _noted(spec, notes_of_pretrained(pretrained, parts))
     return Planned(store, config, spec, training, validation, pretrained)

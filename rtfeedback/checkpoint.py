@@ -9,10 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import torch
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
@@ -25,7 +25,7 @@ from rtfeedback.folders import new_folder
 from rtfeedback.models import ModelConfig, Shape, build_model
 from rtfeedback.models.ensemble import Ensemble
 from rtfeedback.models.monte_carlo import MOST, MonteCarlo
-from rtfeedback.models.volume import VolumeSpec
+from rtfeedback.models.volume import VolumeNetwork, VolumeSpec
 from rtfeedback.windows import WindowSpec
 
 JSON_FILE = "checkpoint.json"
@@ -135,6 +135,15 @@ class CheckpointSpec(Config):
     calibrations: tuple[Calibration, ...] = ()
     """What was done to it since, the last one last."""
     weights_sha256: str = ""
+
+    @model_validator(mode="after")
+    def _volumes_have_a_model(self) -> Self:
+        if (self.volume is not None) != self.model.of_volumes:
+            what = "no 'volume'" if self.volume is None else "a 'volume'"
+            raise ValueError(f"{what} beside the model '{self.model.name}'")
+        if self.volume is not None and self.members > 1:
+            raise ValueError("several 'members' have no volume of their own")
+        return self
 
     def build(self) -> nn.Module:
         """Return the model with untrained weights."""
@@ -254,6 +263,9 @@ def _load_model(path: Path, spec: CheckpointSpec) -> nn.Module:
         _check_finite(tensors)
         model = spec.build()
         model.load_state_dict(tensors, strict=True)
+        for each in model.modules():  # itself, or what is inside
+            if isinstance(each, VolumeNetwork):
+                each.check_volume()
     except (OSError, ValueError, RuntimeError, SafetensorError, RtfeedbackError) as error:
         reason = " ".join(str(error).split())
         raise CheckpointError(

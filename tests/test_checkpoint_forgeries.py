@@ -24,6 +24,7 @@ from rtfeedback.checkpoint import (
 )
 from rtfeedback.errors import CheckpointError
 from rtfeedback.models import RidgeConfig
+from tests.volume_lab import save_volume_model, volume_spec
 
 Untrained = Callable[..., tuple[CheckpointSpec, nn.Module]]
 
@@ -193,3 +194,67 @@ class Trap:
 def test_a_pickle_in_place_of_weights_is_refused_and_not_run(folder: Path) -> None:
     write_weights(folder, pickle.dumps(Trap()))
     assert "do not belong" in refusal(folder)
+
+
+# ------------------------------------------------------------------ whole volumes
+
+
+@pytest.fixture
+def of_volumes(tmp_path: Path) -> Path:
+    """Return a checkpoint of a model of volumes, for a test to forge."""
+    save_volume_model(tmp_path / "volumes", volume_spec())
+    return tmp_path / "volumes"
+
+
+def forge_weights(folder: Path, name: str, change: Callable[[torch.Tensor], Any]) -> None:
+    tensors = load_tensors((folder / WEIGHTS_FILE).read_bytes())
+    change(tensors[name])
+    write_weights(folder, save_tensors(tensors))
+
+
+@pytest.mark.parametrize(
+    ("at", "place"),
+    [(-1, 5 * 6 * 7), (0, -1), (3, 0), (-1, 2**40)],
+    ids=["beyond", "before", "twice", "far"],
+)
+def test_voxels_stand_in_the_grid_each_once_in_order(
+    of_volumes: Path, at: int, place: int
+) -> None:
+    """A place below 0 counts from the end: the volume would be laid wrongly without a word."""
+    forge_weights(of_volumes, "voxels", lambda voxels: voxels[at].fill_(place))
+    assert "'voxels' are not places of a grid of 210" in refusal(of_volumes)
+
+
+def test_voxels_in_another_order_are_refused(of_volumes: Path) -> None:
+    forge_weights(of_volumes, "voxels", lambda voxels: voxels.copy_(voxels.flip(0)))
+    assert "in order" in refusal(of_volumes)
+
+
+def test_a_voxel_without_a_spread_is_refused(of_volumes: Path) -> None:
+    forge_weights(of_volumes, "sd", lambda sd: sd[2].fill_(0.0))
+    assert "'sd' of a voxel" in refusal(of_volumes)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("n_voxels", 211),
+        ("affine", [[3, 0, 0, 0], [0, 3, 0, 0], [3, 3, 0, 0], [0, 0, 0, 1]]),
+        ("affine", [[3, 0, 0, 0], [0, 3, 0, 0], [0, 0, 3, 0], [0, 0, 1, 1]]),
+    ],
+)
+def test_a_volume_has_a_place(of_volumes: Path, name: str, value: Any) -> None:
+    content = content_of(of_volumes)
+    content["volume"][name] = value
+    write(of_volumes, content)
+    assert "volume" in refusal(of_volumes)
+
+
+def test_a_volume_and_a_model_of_volumes_go_together(folder: Path, of_volumes: Path) -> None:
+    volumes, regions = content_of(of_volumes), content_of(folder)
+    write(folder, {**regions, "volume": volumes["volume"]})
+    assert "a 'volume' beside the model 'ridge'" in refusal(folder)
+    write(of_volumes, {**volumes, "members": 2})
+    assert "'members'" in refusal(of_volumes)
+    write(of_volumes, {**volumes, "volume": None})
+    assert "no 'volume' beside the model 'volume-lowrank'" in refusal(of_volumes)

@@ -41,7 +41,12 @@ class LowRank:
         return np.asarray(courses @ self.basis + self.mean, dtype=np.float32)
 
 
-def fit_components(runs: Iterable[Float32], n_components: int) -> LowRank:
+def fit_components(
+    runs: Iterable[Float32],
+    n_components: int,
+    *,
+    asked_by: str = "'[volumes] components'",
+) -> LowRank:
     """Fit components to volumes, run by run (Ross et al. 2008, doi:10.1007/s11263-007-0075-7).
 
     Parameters
@@ -50,6 +55,8 @@ def fit_components(runs: Iterable[Float32], n_components: int) -> LowRank:
         Of the training part; rows with a NaN are passed over. Each is let go before the
         next is taken.
     n_components : int
+    asked_by : str
+        The setting that says how many.
 
     Raises
     ------
@@ -65,7 +72,7 @@ def fit_components(runs: Iterable[Float32], n_components: int) -> LowRank:
         raise DatasetError(
             f"{n_components} components take as many volumes",
             found=f"The training part has {n_seen}",
-            do="Ask for fewer in '[volumes] components'",
+            do=f"Ask for fewer in {asked_by}",
         )
     return LowRank(
         mean=np.asarray(pca.mean_, dtype=np.float32),

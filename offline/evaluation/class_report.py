@@ -53,6 +53,8 @@ def class_report(
         for run, course in zip(runs, courses, strict=True)
     ]
     seconds = spec.window.length + BESIDE  # as far as a volume's neighbours are like it
+    of_levels = isinstance(model.classes, Levels)
+    task = of_levels and any(run.manifest.conditions for run in runs)
     return [
         _scores(
             name,
@@ -61,6 +63,7 @@ def class_report(
             [each[:, i] for each in told],
             ceil(seconds / spec.tr),
         )
+        | {"includes_task": task}
         for i, (name, classes) in enumerate(_names(model.classes, spec))
     ]
 
@@ -145,4 +148,5 @@ def print_classes(report: dict[str, Any]) -> None:
         f" {report['chance']:.3f}: p = {report['p']:.3f} ({report['n_permutations']}"
         f" permutations of blocks of {report['block']} volumes); accuracy"
         f" {report['accuracy']:.3f}."
+        f"{' It includes the task.' if report['includes_task'] else ''}"
     )

@@ -56,10 +56,11 @@ def uncertainty_report(
     ----------
     test, validation : tuple of float64, shape (n,)
         Errors and stated sds. The factor is fitted on the validation part alone, which
-        had a say in when the training stopped: it may be a little small.
+        had a say in when the training stopped: it may be a little small. There is none
+        where an sd is 0, which no factor mends.
     """
     error, sd = test
-    factor = mending_factor(*validation) if validation else None
+    factor = mending_factor(*validation) if validation and validation[1].all() else None
     return {
         "levels": list(LEVELS),
         "coverage": coverage(error, sd).tolist(),
@@ -75,6 +76,8 @@ def uncertainty_line(report: dict[str, Any]) -> str:
     at = report["levels"].index(0.9)
     said = f"The stated sd's 90 % intervals hold {report['coverage'][at]:.0%}"
     if report["factor"] is None:
+        if report["n_validation"]:
+            return f"{said}; an sd of 0 in the validation part is mended by no factor."
         return f"{said}; there is no validation part to mend it by."
     mended = report["coverage_mended"][at]
     return f"{said}; times {report['factor']:.2f}, by the validation part, {mended:.0%}."

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -11,7 +12,63 @@ from offline.evaluation.report import Course
 from offline.store.aims import Aims
 from offline.store.dataset import Run, Store
 from rtfeedback.checkpoint import CheckpointSpec
-from rtfeedback.signals import Float64
+from rtfeedback.signals import Float32, Float64, Int64
+
+RANK = 1e-12  # of the largest singular value: regressors below it say nothing new
+Measured = Callable[[Run, Int64], Float32 | Float64]
+"""What was measured in some volumes of a run, shape (n_volumes, ...)."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskBaseline:
+    """What each condition of the task adds to what is measured.
+
+    Attributes
+    ----------
+    names : list of str
+        The conditions of the training runs.
+    weights : float64, shape (1 + 2 * n_conditions, ...)
+        Of a constant, and of each condition's response and its derivative.
+    """
+
+    names: list[str]
+    weights: Float64
+
+    def knows(self, run: Run) -> bool:
+        """Return whether a run is of conditions that a training run had."""
+        return set(run.manifest.conditions) <= set(self.names)
+
+    def __call__(self, run: Run, design: Float64) -> Float64:
+        """Predict a run that it knows, (n_volumes, ...), by its design in some volumes."""
+        return np.asarray(_design(run, design, self.names) @ self.weights)
+
+
+def task_baseline(
+    spec: CheckpointSpec, store: Store, held: Sequence[Run], measured: Measured
+) -> TaskBaseline | None:
+    """Fit the task to what was measured in a checkpoint's training runs, one after another.
+
+    Parameters
+    ----------
+    spec : CheckpointSpec
+    store : Store
+    held : sequence of Run
+        What is to be predicted: None comes back where no run, these included, has a task.
+    measured : callable
+    """
+    training = [store.runs[name] for name in spec.training.train]
+    names = sorted({name for run in training for name in run.manifest.conditions})
+    if not names and not any(run.manifest.conditions for run in held):
+        return None
+    rows = [training_volumes(spec, run) for run in training]
+    x = [_design(run, run.design[r], names) for run, r in zip(training, rows, strict=True)]
+    # The least squares' solution is a sum over runs, so one run's volumes are held at a time.
+    cut = np.cumsum([len(each) for each in x])[:-1]
+    solving = np.split(np.linalg.pinv(np.concatenate(x), rcond=RANK), cut, axis=1)
+    weights = sum(
+        each @ measured(run, r) for each, run, r in zip(solving, training, rows, strict=True)
+    )
+    return TaskBaseline(names, np.asarray(weights, dtype=np.float64))
 
 
 def predicted_by_task(
@@ -34,21 +91,15 @@ def predicted_by_task(
     list of float64, shape (n_volumes,), or None
         None for all where no run has a task.
     """
-    training = [store.runs[name] for name in spec.training.train]
-    names = sorted({name for run in training for name in run.manifest.conditions})
     held = [store.runs[course.name] for course in courses]
-    if not names and not any(run.manifest.conditions for run in held):
-        return [None] * len(courses)
-    rows = [training_volumes(spec, run) for run in training]
-    x = [_design(run, run.design[r], names) for run, r in zip(training, rows, strict=True)]
     aims = Aims.of_targets(spec.targets, of_task=False)
-    y = [aims.courses(run)[r, 0] for run, r in zip(training, rows, strict=True)]
-    weights = np.linalg.lstsq(np.concatenate(x), np.concatenate(y), rcond=None)[0]
+    task = task_baseline(spec, store, held, lambda run, rows: aims.courses(run)[rows, 0])
+    if task is None:
+        return [None] * len(courses)
     found: list[Float64 | None] = []
     for run, course in zip(held, courses, strict=True):
         assert course.design is not None  # of no column without a task
-        known = set(run.manifest.conditions) <= set(names)
-        found.append(_design(run, course.design, names) @ weights if known else None)
+        found.append(task(run, course.design) if task.knows(run) else None)
     return found
 
 

@@ -33,7 +33,9 @@ def set_volume(model: VolumeNetwork, store: Store, training: Examples) -> None:
 
 def _set_components(model: VolumeLowRank, training: Examples) -> None:
     """Fit the components to the volumes of the training part, and set them."""
-    found = fit_components(volumes_by_run(training), model.config.components)
+    found = fit_components(
+        volumes_by_run(training), model.config.components, asked_by="model.components"
+    )
     courses = np.concatenate([found.courses(rows) for rows in volumes_by_run(training)])
     sd = courses.std(axis=0)
     basis, mean = found.basis.astype(np.float64), found.mean.astype(np.float64)

@@ -14,6 +14,7 @@ from offline.training.split_examples import Volumes
 from rtfeedback.checkpoint import CheckpointSpec, Target, Training
 from rtfeedback.errors import ConfigError, DatasetError
 from rtfeedback.models import AnyModelConfig
+from rtfeedback.online.settings import other_tr
 from rtfeedback.windows import WindowSpec
 
 CONDITION = "a condition of the task: 1 where it holds, 0 elsewhere"
@@ -125,6 +126,26 @@ def _targets(store: Store, aims: Aims, training: Examples) -> tuple[Target, ...]
         )
         for (name, of, ahead), mean, sd in zip(aims.target_names(), means, sds, strict=True)
     )
+
+
+def check_tr(store: Store, spec: CheckpointSpec) -> None:
+    """Refuse runs of another TR than the one that a model is bound to.
+
+    Every run in the lab would be refused for it, whose TR is the training's.
+
+    Raises
+    ------
+    ConfigError
+    """
+    known = spec.training
+    names = (*known.train, *known.validation, *known.test)
+    others = sorted({store.runs[name].manifest.tr for name in names})
+    if any(other_tr(spec, tr) for tr in others):
+        raise ConfigError(
+            f"'{spec.model.name}' is bound to a TR of {spec.model.bound_to_tr:g} s",
+            found=f"The store's runs have {', '.join(f'{tr:g}' for tr in others)} s",
+            do="Set model.tr to theirs, and model.length to hold as many columns",
+        )
 
 
 def _trs(training: Examples) -> tuple[float, tuple[float, ...]]:

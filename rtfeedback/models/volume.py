@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from math import prod
+from typing import Annotated, Self
 
+import numpy as np
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from rtfeedback.config import Config
@@ -29,6 +31,15 @@ class VolumeSpec(Config):
     """Of a voxel, such as `percent signal change`."""
     definition: str = ""
     """Where the mask came from."""
+
+    @model_validator(mode="after")
+    def _has_a_place(self) -> Self:
+        if self.n_voxels > prod(self.grid):
+            raise ValueError(f"{self.n_voxels} voxels do not go into a grid of {self.grid}")
+        affine = np.array(self.affine)
+        if self.affine[3] != (0, 0, 0, 1) or np.linalg.matrix_rank(affine) < 4:
+            raise ValueError("'affine' gives voxels no place: it has no inverse")
+        return self
 
 
 class VolumeNetwork(Network):
@@ -73,6 +84,19 @@ class VolumeNetwork(Network):
         self.voxels.copy_(torch.from_numpy(voxels))
         self.mean.copy_(torch.from_numpy(mean))
         self.sd.copy_(torch.from_numpy(sd))
+
+    def check_volume(self) -> None:
+        """Refuse voxels that have no place of their own in the grid, in its order.
+
+        Raises
+        ------
+        ValueError
+        """
+        voxels, n = self.voxels, prod(self.spec.grid)
+        if int(voxels[0]) < 0 or int(voxels[-1]) >= n or not bool((voxels.diff() > 0).all()):
+            raise ValueError(f"'voxels' are not places of a grid of {n}, each once, in order")
+        if not bool((self.sd > 0).all()):
+            raise ValueError("'sd' of a voxel is not above 0")
 
     def set_regions(self, weights: Float64, mean: Float64, sd: Float64) -> None:
         """Take what targets are of voxels, and the statistics that make them z.

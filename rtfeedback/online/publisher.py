@@ -15,7 +15,7 @@ from rtfeedback.online.encoding import encode
 
 PATIENCE = 3.0  # s that a taken port is tried: its last owner may be closing
 LINGER = 1000  # ms for what is under way when the run ends
-UNDER_WAY = 8  # frames of voxels that may wait for a client that does not take them
+UNDER_WAY = 64 * 2**20  # bytes of voxels that may wait for a client that does not take them
 _ENDPOINT = re.compile(r"tcp://(127\.\d+\.\d+\.\d+|localhost):(\d+)")
 
 
@@ -41,7 +41,8 @@ class Publisher:
         try:
             self._pub = self._bind(zmq.PUB, self.endpoint)
             self._rep = self._bind(zmq.REP, self.control_endpoint)
-            self._under_way: deque[zmq.MessageTracker] = deque()
+            self._under_way: deque[tuple[zmq.MessageTracker, int]] = deque()
+            self._waiting = 0  # bytes of those
         except PublishError:
             self._context.destroy(linger=0)
             raise
@@ -50,18 +51,26 @@ class Publisher:
         """Publish a message, as it is encoded; it never blocks, whoever listens."""
         self._pub.send_multipart([topic.encode(), encoded])
 
-    def send_frame(self, topic: str, encoded: bytes, frame: bytes) -> None:
+    def send_frame(self, topic: str, encoded: bytes, frame: bytes) -> bool:
         """Publish a message with a third frame of bytes, which is not copied; it never blocks.
 
         What a client does not take is kept for it, a thousand messages long: of frames that
-        would be gigabytes, so while some still wait no more are sent.
+        would be gigabytes, so while 64 MiB still wait no more are sent, to anyone.
+
+        Returns
+        -------
+        bool
+            Whether it was sent.
         """
-        while self._under_way and self._under_way[0].done:
-            self._under_way.popleft()
-        if len(self._under_way) < UNDER_WAY:
-            parts = [topic.encode(), encoded, frame]
-            tracker = self._pub.send_multipart(parts, copy=False, track=True)
-            self._under_way.append(tracker)
+        while self._under_way and self._under_way[0][0].done:
+            self._waiting -= self._under_way.popleft()[1]
+        if self._under_way and self._waiting + len(frame) > UNDER_WAY:
+            return False
+        parts = [topic.encode(), encoded, frame]
+        tracker = self._pub.send_multipart(parts, copy=False, track=True)
+        self._under_way.append((tracker, len(frame)))
+        self._waiting += len(frame)
+        return True
 
     def asked(self) -> dict[str, Any] | None:
         """Return a command that was sent, or None; each has to be answered."""

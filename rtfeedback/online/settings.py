@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, model_validator
 
 from rtfeedback.checkpoint import CheckpointSpec, Environment
 from rtfeedback.config import Config
@@ -56,6 +56,12 @@ class VolumeConfig(Config):
     """Of so many volumes one is published: those whose number it divides."""
     record: bool = False
     """Whether the session keeps the voxels, too; their hash is kept always."""
+
+    @model_validator(mode="after")
+    def _what_is_kept_is_published(self) -> Self:
+        if self.record and not self.publish:
+            raise ValueError("'record' keeps volumes that are published; set publish = true")
+        return self
 
 
 class RunConfig(Config):

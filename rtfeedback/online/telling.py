@@ -50,6 +50,7 @@ class Telling:
         self._encode = FeedbackEncoder(rois)
         self.last: Feedback | None = None
         self._recording, self._kept = "ok", -inf
+        self._held = False  # whether volumes are kept from clients, as one takes none
 
     def feedback(self, feedback: Feedback) -> None:
         """Publish a feedback message."""
@@ -61,9 +62,12 @@ class Telling:
     def volume(self, volume: WholeVolume) -> None:
         """Publish a whole volume, and keep its header, and its voxels where that is asked."""
         encoded = encode({**volume.header, "publish_time": lsl.clock()})
-        self._publisher.send_frame("volume", encoded, volume.frame)
+        sent = self._publisher.send_frame("volume", encoded, volume.frame)
         self._folder.frame(volume.frame)
         self._folder.message("volume", encoded.decode())
+        if sent == self._held:
+            self._held = not sent
+            self.event("volumes_resumed" if sent else "volumes_held", seq=volume.header["seq"])
 
     def status(self, facts: dict[str, Any]) -> None:
         """Publish a heartbeat."""

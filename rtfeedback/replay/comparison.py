@@ -19,8 +19,11 @@ TIMED = ("topic", "publish_time", "age_ms", "infer_ms")
 NUMBERS = ("rois", "value")
 # Told because nothing came, and not because of what came.
 SILENCES = ("stale", "refused")
-# Events of streams, disk and people, which no sample brings about.
-OUTSIDE = ("lost", "refused", "reconnect", "mark", "recording_behind", "recording_lost")
+# Events of streams, disk, clients and people, which no sample brings about.
+OUTSIDE = (
+    "lost", "refused", "reconnect", "mark", "recording_behind", "recording_lost",
+    "volumes_held", "volumes_resumed",
+)  # fmt: skip
 LEAST = 1e-12  # of z: what is not identical differs by no less
 # What every event says besides its facts.
 NAMES = ("topic", "schema", "session", "run", "publish_time")

@@ -9,6 +9,7 @@ from rtfeedback.predictor import Predictor
 from rtfeedback.provenance import machine, versions
 from rtfeedback.replay.archive import Archive
 from rtfeedback.replay.comparison import SILENCES, Comparison
+from rtfeedback.replay.kept_volumes import KeptVolumes, kept_volumes
 from rtfeedback.replay.replay import replay
 
 TOLERANCE = 1e-3  # of z, by which another machine's arithmetic may differ
@@ -46,9 +47,13 @@ def replay_session(path: Path, device: str | None, tolerance: float | None) -> b
     if tolerance is None:
         tolerance = TOLERANCE if others else 0.0
     comparison = replay(archive, predictor)
+    kept = kept_volumes(archive, predictor.spec.volume)
     for line in _lines(archive, comparison, tolerance):
         print(line)  # noqa: T201
-    return is_same(archive, comparison, tolerance)
+    if kept is not None:
+        for line in _of_kept(kept):
+            print(line)  # noqa: T201
+    return is_same(archive, comparison, tolerance) and not (kept and kept.wanting)
 
 
 def is_same(archive: Archive, comparison: Comparison, tolerance: float = 0.0) -> bool:
@@ -116,9 +121,20 @@ def _lines(archive: Archive, comparison: Comparison, tolerance: float) -> list[s
         )
     if comparison.missing:
         lines.append(f"{comparison.missing} messages were published that are not computed.")
-    more = len(comparison.differences) - SHOWN
-    lines += comparison.differences[:SHOWN]
-    return lines + ([f"and {more} more differences"] if more > 0 else [])
+    return lines + _shown(comparison.differences)
+
+
+def _of_kept(kept: KeptVolumes) -> list[str]:
+    return [
+        f"kept voxels: {kept.intact} of {kept.n} as published",
+        *_shown(kept.wanting),
+    ]
+
+
+def _shown(differences: list[str]) -> list[str]:
+    """Return the first of them, and how many more there are."""
+    more = len(differences) - SHOWN
+    return differences[:SHOWN] + ([f"and {more} more differences"] if more > 0 else [])
 
 
 def _others(archive: Archive, predictor: Predictor) -> list[str]:

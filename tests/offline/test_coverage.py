@@ -67,6 +67,14 @@ def test_the_factor_is_the_validation_parts_alone() -> None:
     assert "no validation part" in uncertainty_line(alone)
 
 
+def test_an_sd_of_nothing_is_mended_by_no_factor() -> None:
+    error, sd = drawn(50, 1.0)
+    report = uncertainty_report((error, sd), (error, np.where(np.arange(50) == 7, 0.0, sd)))
+    json.dumps(report, allow_nan=False)
+    assert (report["factor"], report["coverage_mended"]) == (None, None)
+    assert "mended by no factor" in uncertainty_line(report)
+
+
 @pytest.fixture(scope="module")
 def gaussian(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("gaussian") / "tcn"

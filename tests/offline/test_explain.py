@@ -13,12 +13,17 @@ import pytest
 import torch
 
 from bench.planted_source import BAND, CHANNEL, LAG, TARGET, Planted, write_planted
+from offline.ensemble import train_ensemble
 from offline.explain import explain
+from offline.explanation.gradients import Contributions
+from offline.explanation.views import view_of
 from offline.prepare import prepare
 from offline.store.dataset import Store
 from offline.train import TrainConfig, train
 from rtfeedback.checkpoint import load_checkpoint, save_checkpoint
 from rtfeedback.errors import CheckpointError, DatasetError
+from rtfeedback.models.ensemble import Ensemble
+from rtfeedback.predictor import Predictor
 
 Run = Callable[..., tuple[int, str, list[str]]]
 HELD_OUT = "sub-01_task-motorimagery_run-04"
@@ -134,6 +139,30 @@ def test_each_target_has_an_explanation_of_its_own(
     )
     assert (first["target"], named["target"]) == ("motor", "spheres")
     assert first["share"] != named["share"]
+
+
+def test_an_ensemble_is_explained_as_the_mean_that_it_tells(
+    store: Store, tmp_path: Path
+) -> None:
+    """Integrated gradients are linear in the model: its share is of the members' mean."""
+    settings = {"name": "tcn", "length": 4.0, "blocks": 1, "width": 4}
+    recipe = {"model": settings, "fit": {"epochs": 1}}
+    train_ensemble(store, tmp_path / "both", TrainConfig.model_validate(recipe), 2)
+    checkpoint = load_checkpoint(tmp_path / "both")
+    report = explain(checkpoint, store, tmp_path / "out", pairs=3)
+    assert np.sum(report["share"]["by_channel"]) == pytest.approx(1.0, abs=0.02)
+    assert report["unexplained"] < 0.02
+    ensemble = checkpoint.model
+    assert isinstance(ensemble, Ensemble)
+    view = view_of(checkpoint.spec.chain, checkpoint.spec.window)
+    first, second = torch.randn(2, *Predictor(checkpoint, "cpu").shape) - 11
+    whole = Contributions(ensemble, view, 0)(first, second)
+    members = [Contributions(each, view, 0)(first, second) for each in ensemble.members]
+    torch.testing.assert_close(whole, torch.stack(members).mean(0), atol=1e-4, rtol=1e-3)
+
+
+def test_a_plain_r_says_that_the_task_is_in_it(explained: Path) -> None:
+    assert ", the task included)" in read(explained)["note"]
 
 
 def test_a_model_that_heeds_nothing_is_refused_and_leaves_nothing(

@@ -34,6 +34,7 @@ from rtfeedback.windows import WindowSpec
 CHANNELS = ("F3", "F4", "C3", "C4", "O1")
 EYE = ((1.0, 0.0, 0.0, 0.0), (0.0, 1.0, 0.0, 0.0), (0.0, 0.0, 1.0, 0.0), (0.0, 0.0, 0.0, 1.0))
 VOLUME = VolumeSpec(grid=(3, 4, 5), affine=EYE, n_voxels=40, unit="none")
+OF_VOLUMES = ("fc", "siamese-fc", "cnn", "channel-transformer", "calhas", "volume-lowrank")
 DENSE = {"embedding": 6, "hidden": [8]}
 PATCHES = {"width": 8, "layers": 2, "heads": 2, "hidden": 8, "span": 4}
 TOKENS = WindowSpec(length=8.0, lead=1.0)
@@ -87,7 +88,7 @@ def made_up(name: str) -> tuple[CheckpointSpec, nn.Module]:
             "model": model,
             "chain": chain(tokens=model["chain"] == "tokens").model_dump(),
             "window": TOKENS.model_dump(),
-            "volume": VOLUME.model_dump(),
+            "volume": VOLUME.model_dump() if model["name"] in OF_VOLUMES else None,
             "targets": [
                 Target(name=name, unit="1", mean=0, sd=1).model_dump() for name in "ab"
             ],

@@ -377,8 +377,8 @@ def test_a_volume_models_encoder_is_what_is_pretrained() -> None:
     torch.manual_seed(0)
     encoder = {"name": "patch-transformer", **{k: v for k, v in MODEL.items() if k != "chain"}}
     config = VolumeLowRankConfig.model_validate({"components": 2, "encoder": encoder})
-    row = (1.0, 0.0, 0.0, 0.0)
-    volume = VolumeSpec(grid=(2, 2, 2), affine=(row, row, row, row), n_voxels=5, unit="1")
+    affine = ((1.0, 0, 0, 0), (0, 1.0, 0, 0), (0, 0, 1.0, 0), (0, 0, 0, 1.0))
+    volume = VolumeSpec(grid=(2, 2, 2), affine=affine, n_voxels=5, unit="1")
     model = config.build(Shape(3, 100, 1, 8.0, volume=volume))
     assert transformer_of(model) is model.encoder
 

@@ -45,6 +45,7 @@ def test_conditions_are_trained_saved_and_judged(
     report = evaluate(predictor, store, tmp_path / "report")
     (classes,) = report["classes"]
     assert classes["classes"] == ["rest", "imagery"]
+    assert not classes["includes_task"]  # it is the task
     (run,) = report["runs"]
     assert np.sum(classes["confusion"]) == run["n_volumes"]
     assert set(run["measured"]) == {0.0, 1.0}
@@ -55,7 +56,9 @@ def test_conditions_are_trained_saved_and_judged(
     assert "Balanced accuracy" in told
 
 
-def test_levels_of_each_target_are_judged(store_copy: Store, tmp_path: Path) -> None:
+def test_levels_of_each_target_are_judged(
+    store_copy: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     predictor = trained(store_copy, tmp_path / "levels", head="levels", levels=2)
     report = evaluate(predictor, store_copy, tmp_path / "report")
     assert [each["of"] for each in report["classes"]] == ["motor", "spheres"]
@@ -63,6 +66,9 @@ def test_levels_of_each_target_are_judged(store_copy: Store, tmp_path: Path) -> 
         assert each["classes"] == ["level 1", "level 2"]
         assert each["chance"] == 0.5
         assert 0 < each["p"] <= 1
+        assert each["includes_task"]
+    print_report(report)
+    assert capsys.readouterr().out.count("It includes the task.") == 2
 
 
 def test_a_model_of_values_has_no_classes(store_copy: Store, tmp_path: Path) -> None:

@@ -142,6 +142,26 @@ def test_components_are_fitted_to_the_training_part_alone(
     assert load_checkpoint(tmp_path / "b").hash == load_checkpoint(tmp_path / "a").hash
 
 
+def test_a_model_that_is_bound_to_another_tr_is_refused_before_it_is_trained(
+    volumes: Store, tmp_path: Path
+) -> None:
+    """Every run in the lab would be refused for the TR that it was trained on."""
+    values = {"name": "calhas", **MODELS["calhas"], "tr": 2.5, "length": 25.0}
+    config = TrainConfig.model_validate({"model": values})
+    with pytest.raises(ConfigError, match=r"bound to a TR of 2\.5 s.*have 2 s.*model\.tr"):
+        train(volumes, tmp_path / "out", config)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_too_many_components_are_refused_by_the_name_that_they_have(
+    volumes: Store, tmp_path: Path
+) -> None:
+    values = {**MODELS["volume-lowrank"], "name": "volume-lowrank", "components": 500}
+    config = TrainConfig.model_validate({"model": values})
+    with pytest.raises(DatasetError, match=r"fewer in model\.components"):
+        train(volumes, tmp_path / "out", config)
+
+
 def test_a_store_without_volumes_is_refused(store: Store, tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"no whole volumes for 'fc'.+volumes. whole"):
         train(store, tmp_path / "out", recipe("fc"))

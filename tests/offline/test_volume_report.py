@@ -10,7 +10,16 @@ import nibabel
 import numpy as np
 import pytest
 
-from offline.evaluate import FIGURE, R_MAP, REPORT, VOLUMES, evaluate, print_report
+from offline.evaluate import (
+    FIGURE,
+    PARTIAL_R_MAP,
+    R_MAP,
+    REPORT,
+    VOLUMES,
+    evaluate,
+    print_report,
+)
+from offline.evaluation.metrics import partial_correlation
 from offline.evaluation.similarity import Similarity
 from offline.store.dataset import Store, window_at
 from offline.train import TrainConfig, train
@@ -86,8 +95,72 @@ def test_errors_and_skill_are_what_they_are_called(
     assert told["skill"]["subject_mean"] >= 0  # it has read what it is judged by
     assert told["reads_fmri"] == ["subject_mean"]
     assert {k: v for k, v in told["runs"][0].items() if k != "name"} == {
-        k: told[k] for k in ("n_volumes", "rmse", "ssim", "skill")
+        k: told[k] for k in ("n_volumes", "rmse", "ssim", "skill", "skill_over_best")
     }
+
+
+def held_out_design(parts: Parts) -> Float64:
+    _, store, report, _ = parts
+    (told,) = report["runs"]
+    return np.array(store.runs[told["name"]].design[told["volumes"]])
+
+
+def test_what_the_task_alone_says_of_each_voxel_stands_beside(
+    parts: Parts, pairs: tuple[Float64, Float64], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It knows no EEG, and may be better than the mean image, or worse: the better counts."""
+    predictor, store, _, _ = parts
+    predicted, measured = pairs
+    training = [store.runs[name] for name in predictor.spec.training.train]
+    rows = [np.flatnonzero(np.isfinite(run.targets[:, 0])) for run in training]
+    x = np.concatenate([run.design[r] for run, r in zip(training, rows, strict=True)])
+    y = np.concatenate([run.voxels[r] for run, r in zip(training, rows, strict=True)])
+    weights = np.linalg.lstsq(np.column_stack([np.ones(len(x)), x]), y, rcond=None)[0]
+    design = held_out_design(parts)
+    image = np.column_stack([np.ones(len(design)), design]) @ weights
+    told, error = scores(parts), np.mean((image - measured) ** 2)
+    assert told["rmse"]["task"] == pytest.approx(np.sqrt(error))
+    least = min(error, np.mean((training_mean(parts) - measured) ** 2))
+    expected = 1 - np.mean((predicted - measured) ** 2) / least
+    assert told["skill_over_best"] == pytest.approx(expected)
+    assert told["skill_over_best"] <= told["skill"]["predicted"]
+    assert "task" not in told["reads_fmri"]
+    print_report(parts[2])
+    said = capsys.readouterr().out
+    assert "task's design alone (no EEG)" in said
+    assert f"Skill over the best image that takes no EEG: {expected:.3f}." in said
+
+
+def test_a_partial_r_is_what_the_design_leaves_of_both(
+    parts: Parts, pairs: tuple[Float64, Float64]
+) -> None:
+    predicted, measured = pairs
+    design, model = held_out_design(parts), parts[0].checkpoint.model
+    assert isinstance(model, VolumeNetwork)
+    expected = np.array(
+        [
+            partial_correlation(m, p, design)
+            for p, m in zip(predicted.T, measured.T, strict=True)
+        ]
+    )
+    told = scores(parts)["partial_r_over_time"]
+    kept = nibabel.load(parts[3] / PARTIAL_R_MAP).get_fdata().reshape(-1)[model.voxels.numpy()]
+    assert kept == pytest.approx(expected, abs=1e-4)
+    assert told["median"] == pytest.approx(np.median(expected), abs=1e-4)
+    plain = scores(parts)["r_over_time"]
+    assert told["median"] != pytest.approx(plain["median"], abs=1e-3)
+
+
+def test_the_index_is_by_the_range_of_a_typical_volume(parts: Parts) -> None:
+    """Not by the two voxels of all that are furthest apart, which make any two alike."""
+    predictor, store, _, _ = parts
+    training = [store.runs[name] for name in predictor.spec.training.train]
+    volumes = np.concatenate(
+        [run.voxels[np.isfinite(run.targets[:, 0])] for run in training]
+    ).astype(np.float64)
+    ranges = np.ptp(np.percentile(volumes, (0.1, 99.9), axis=1), axis=0)
+    assert scores(parts)["ssim_range"] == pytest.approx(np.median(ranges), rel=1e-3)
+    assert scores(parts)["ssim_range"] < 0.8 * np.ptp(volumes)
 
 
 def test_r_is_over_time_about_the_runs_means(
@@ -112,7 +185,8 @@ def test_pictures_and_numbers_are_in_the_folder_and_said(
     parts: Parts, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = parts[3]
-    assert sorted(p.name for p in folder.iterdir()) == sorted([FIGURE, REPORT, R_MAP, VOLUMES])
+    files = [FIGURE, REPORT, R_MAP, PARTIAL_R_MAP, VOLUMES]
+    assert sorted(p.name for p in folder.iterdir()) == sorted(files)
     assert (folder / VOLUMES).read_bytes().startswith(b"\x89PNG")
     written = json.loads((folder / REPORT).read_text(encoding="utf-8"))
     assert written["whole_volumes"] == scores(parts)
@@ -161,14 +235,12 @@ def test_a_volume_is_like_itself_and_less_so_the_more_noise_there_is() -> None:
 
 
 def test_what_lies_outside_the_mask_weighs_nothing() -> None:
-    mask = ball()
+    mask, rng = ball(), np.random.default_rng(1)
     flat = np.full(int(mask.sum()), 3.0)
     assert Similarity(mask, 6.0)(flat, flat + 1e-6) == pytest.approx(1.0, abs=1e-6)
-    whole = np.ones_like(mask)
-    rng = np.random.default_rng(1)
-    a, b = rng.normal(0, 1, (2, whole.size))
-    inner = Similarity(whole, 6.0)(a, b)
-    assert np.isfinite(inner)
+    a, b = rng.normal(0, 1, (2, mask.sum()))
+    padded = np.pad(mask, ((7, 0), (2, 9), (0, 5)))
+    assert Similarity(padded, 6.0)(a, b) == pytest.approx(Similarity(mask, 6.0)(a, b))
 
 
 def test_likeness_does_not_depend_on_the_unit() -> None:

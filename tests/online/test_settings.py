@@ -82,6 +82,13 @@ def test_a_config_cannot_restate_what_a_volume_is(tmp_path: Path, key: str) -> N
         load(tmp_path, f"[volume]\n{key} = 1")
 
 
+def test_voxels_that_are_not_published_cannot_be_kept(tmp_path: Path) -> None:
+    """A run that was to keep them would end with nothing kept, and nobody told."""
+    with pytest.raises(ConfigError, match="'record' keeps volumes that are published"):
+        load(tmp_path, "[volume]\nrecord = true\n")
+    assert load(tmp_path, "[volume]\nrecord = true\npublish = true\n").volume.record
+
+
 def test_volumes_of_a_model_of_regions_are_refused_with_the_way_out() -> None:
     config = RunConfig.model_validate({"volume": {"publish": True}})
     options = RunOptions(stream="EEG", out=Path())

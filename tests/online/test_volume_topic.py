@@ -19,6 +19,8 @@ from offline.store.dataset import window_at
 from rtfeedback.errors import CheckpointError
 from rtfeedback.online.encoding import encode
 from rtfeedback.online.publisher import UNDER_WAY, Publisher
+from rtfeedback.online.session import SessionFolder
+from rtfeedback.online.telling import Telling
 from rtfeedback.online.whole_volume import is_due, whole_volume
 from rtfeedback.predictor import Predictor
 from rtfeedback.signals import Feedback, Float32, ROIPrediction
@@ -214,20 +216,66 @@ class Slow:
         return self
 
 
-def test_a_client_that_takes_nothing_holds_a_few_frames_at_most(free_port: int) -> None:
+@pytest.fixture
+def stalled(free_port: int) -> Iterator[tuple[Publisher, Slow]]:
+    """Yield a publisher whose client takes nothing until it is let go."""
     publisher, slow = Publisher(f"tcp://127.0.0.1:{free_port}"), Slow()
-    try:
-        socket, publisher._pub = publisher._pub, slow
-        for _ in range(3 * UNDER_WAY):
-            publisher.send_frame("volume", b"{}", b"\0" * 100)
-        assert len(slow.sent) == UNDER_WAY
-        slow.done = True
-        publisher.send_frame("volume", b"{}", b"\1" * 100)
-        assert len(slow.sent) == UNDER_WAY + 1
-        assert slow.sent[-1] == [b"volume", b"{}", b"\1" * 100]
-    finally:
-        publisher._pub = socket
-        publisher.close()
+    socket, publisher._pub = publisher._pub, slow
+    yield publisher, slow
+    publisher._pub = socket
+    publisher.close()
+
+
+def test_a_client_that_takes_nothing_holds_so_many_bytes_at_most(
+    stalled: tuple[Publisher, Slow],
+) -> None:
+    publisher, slow = stalled
+    frame = bytes(UNDER_WAY // 10)
+    sent = [publisher.send_frame("volume", b"{}", frame) for _ in range(12)]
+    assert sent == 10 * [True] + 2 * [False]
+    assert len(slow.sent) == 10
+    slow.done = True
+    assert publisher.send_frame("volume", b"{}", b"\1" * 100)
+    assert slow.sent[-1] == [b"volume", b"{}", b"\1" * 100]
+
+
+def test_a_frame_larger_than_what_may_wait_is_sent_alone(
+    stalled: tuple[Publisher, Slow],
+) -> None:
+    publisher, _ = stalled
+    assert publisher.send_frame("volume", b"{}", bytes(UNDER_WAY + 1))
+    assert not publisher.send_frame("volume", b"{}", b"\0")
+
+
+class Taken:
+    """What a run tells to a client that takes volumes at first, and later on again."""
+
+    def __init__(self, taken: list[bool]) -> None:
+        self._taken, self.told = iter(taken), list[Message]()
+
+    def send(self, topic: str, encoded: bytes) -> None:
+        self.told.append({"topic": topic, **json.loads(encoded)})
+
+    def send_frame(self, topic: str, encoded: bytes, frame: bytes) -> bool:
+        return next(self._taken)
+
+
+def test_volumes_that_nobody_is_sent_are_told_once(tmp_path: Path) -> None:
+    spec = volume_spec().volume
+    assert spec is not None
+    publisher = Taken([True, False, False, True, True])
+    folder = SessionFolder(tmp_path, subject="01", session="01", run="01", frames=True)
+    telling = Telling(publisher, folder, ["motor"])  # type: ignore[arg-type]
+    for seq in range(5):
+        voxels = np.zeros(GRID, np.float32)
+        telling.volume(whole_volume(feedback(seq=seq), voxels, spec))
+    folder.close()
+    events = [(m["event"], m["seq"]) for m in publisher.told]
+    assert events == [("volumes_held", 1), ("volumes_resumed", 3)]
+    messages = (folder.path / "messages.jsonl").read_text(encoding="utf-8").splitlines()
+    topics = [json.loads(line)["topic"] for line in messages]
+    assert topics == ["volume", "volume", "event", "volume", "volume", "event", "volume"]
+    assert (folder.path / "volumes.f4").stat().st_size == 5 * 4 * np.prod(GRID)
 
 
 @pytest.mark.parametrize("n_bytes", [100, 10**6])
@@ -236,7 +284,7 @@ def test_frames_that_nobody_wants_are_let_go(free_port: int, n_bytes: int) -> No
     try:
         for _ in range(100):
             publisher.send_frame("volume", b"{}", bytes(n_bytes))
-            publisher._under_way[-1].wait(10)  # raises when it is over
+            publisher._under_way[-1][0].wait(10)  # raises when it is over
         assert len(publisher._under_way) <= 2
     finally:
         publisher.close()
@@ -271,6 +319,15 @@ def test_the_schema_is_one_and_wants_every_field_that_is_sent(one: Message) -> N
 )
 def test_the_schema_refuses_a_false_header(one: Message, change: dict[str, Any]) -> None:
     assert not validator.is_valid({**one, **change})
+
+
+def test_flags_and_reasons_are_those_of_feedback() -> None:
+    path = ROOT / "docs" / "feedback.schema.json"
+    feedback = json.loads(path.read_text(encoding="utf-8"))["properties"]
+    for name in ("type", "items", "uniqueItems"):
+        assert SCHEMA["properties"]["flags"][name] == feedback["flags"][name]
+    reasons = SCHEMA["properties"]["reason"]["enum"]
+    assert set(reasons) < set(feedback["reason"]["enum"])
 
 
 def page() -> str:

@@ -401,7 +401,9 @@ def test_on_another_machine_the_last_digits_may_differ_and_that_is_said(
     assert err[1].startswith("processor was another, and is ")
 
 
-@pytest.mark.parametrize("kind", ["recording_behind", "recording_lost", "mark", "reconnect"])
+@pytest.mark.parametrize(
+    "kind", ["recording_behind", "recording_lost", "mark", "reconnect", "volumes_held"]
+)
 def test_what_no_sample_brings_about_is_not_computed_again(kind: str) -> None:
     told = {"topic": "event", "schema": "", "session": "", "run": "", "publish_time": 0.0}
     assert Comparison([{**told, "event": kind, "seconds": 6.0}], {}).published_events == []

@@ -9,11 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from rtfeedback.errors import RecordingError
 from rtfeedback.online.settings import RunConfig
 from rtfeedback.predictor import Predictor
 from rtfeedback.replay.archive import Archive
+from rtfeedback.replay.kept_volumes import KeptVolumes, kept_volumes
 from rtfeedback.replay.replay import replay
 from rtfeedback.replay.report import is_same
 from tests.lab import TR
@@ -150,3 +153,79 @@ def test_volumes_of_eeg_that_waited_are_not_told(told: Path) -> None:
     known = {m["seq"] for m in volumes(messages)}
     assert late
     assert not late & known
+
+
+# ------------------------------------------------------------------ what was kept of them
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory, model: Predictor) -> Path:
+    """Return the folder of a run that kept the voxels of its volumes as well."""
+    config = RunConfig.model_validate({"volume": {"publish": True, "record": True}})
+    out = tmp_path_factory.mktemp("sessions")
+    return run_of(out, model, Troubled([clean(16)], marked(16)), config=config, **BOTH)
+
+
+@pytest.fixture
+def kept(tmp_path: Path, recorded: Path) -> Path:
+    return Path(shutil.copytree(recorded, tmp_path / "run-01"))
+
+
+def test_kept_voxels_are_held_against_their_headers(
+    recorded: Path, told: Path, model: Predictor, rtfeedback: CommandLine
+) -> None:
+    n = len(volumes(Archive(recorded).messages))
+    assert n >= 4
+    assert kept_volumes(Archive(recorded), model.spec.volume) == KeptVolumes(n, n, [])
+    assert kept_volumes(Archive(told), model.spec.volume) is None
+    code, out, said = rtfeedback("replay", recorded)
+    assert (code, said) == (0, [])
+    assert f"kept voxels: {n} of {n} as published" in out.splitlines()
+
+
+@pytest.mark.parametrize("which", [0, -1])
+def test_one_bit_of_a_kept_frame_is_found(
+    kept: Path, which: int, rtfeedback: CommandLine
+) -> None:
+    path, messages = kept / "volumes.f4", volumes(Archive(kept).messages)
+    frames = np.fromfile(path, np.uint8).reshape(len(messages), -1)
+    frames[which, 7] ^= 1
+    frames.tofile(path)
+    code, out, _ = rtfeedback("replay", kept)
+    n = len(messages)
+    assert code == 1
+    assert f"kept voxels: {n - 1} of {n} as published" in out.splitlines()
+    assert f"volumes.f4: the voxels of seq {messages[which]['seq']} are other" in out
+    assert f"volumes: {n} of {n} identical" in out
+
+
+def test_kept_voxels_that_are_missing_or_too_many_are_found(
+    kept: Path, model: Predictor
+) -> None:
+    path, spec = kept / "volumes.f4", model.spec.volume
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-4])
+    cut = kept_volumes(Archive(kept), spec)
+    assert cut is not None
+    assert cut.intact == cut.n - 1
+    assert cut.wanting[0].endswith("are missing")
+    path.write_bytes(whole + b"\0")
+    longer = kept_volumes(Archive(kept), spec)
+    assert longer is not None
+    assert (longer.intact, len(longer.wanting)) == (longer.n, 1)
+    path.unlink()
+    with pytest.raises(RecordingError, match="volumes"):
+        kept_volumes(Archive(kept), spec)
+
+
+def test_a_kill_may_leave_a_frame_without_its_header(kept: Path, model: Predictor) -> None:
+    def killed(messages: Messages) -> Messages:
+        return messages[: messages.index(volumes(messages)[-1])]
+
+    archive = change(kept, killed)
+    path = kept / "volumes.f4"
+    path.write_bytes(path.read_bytes()[:-4])
+    found = kept_volumes(archive, model.spec.volume)
+    assert found is not None
+    assert found.n == len(volumes(archive.messages)) == found.intact
+    assert found.wanting == []
