@@ -28,7 +28,13 @@ from offline.training.split_examples import (
 )
 from offline.training.training_spec import training_spec
 from rtfeedback.arithmetic import fix_arithmetic
-from rtfeedback.checkpoint import Calibration, Checkpoint, CheckpointSpec, save_checkpoint
+from rtfeedback.checkpoint import (
+    Calibration,
+    Checkpoint,
+    CheckpointSpec,
+    Training,
+    save_checkpoint,
+)
 from rtfeedback.errors import CheckpointError, DatasetError
 from rtfeedback.folders import check_free
 from rtfeedback.models.layers.scaler import FeatureScaler
@@ -200,12 +206,14 @@ def _check_untouched(
     """Refuse to call test what the parent was trained or chosen on."""
     befores = [each.before for each in parent.calibrations if each.before]
     seen = {
-        name
+        ours
         for training in (parent.training, *befores)
-        if training.store == store.hash
         for part in ("train", "validation")
-        for name in set(getattr(training, part)).intersection(test)
-        if _overlap(training.volumes.get(part, {}), volumes.get("test", {}), name)
+        for theirs in getattr(training, part)
+        for ours in _same(training, theirs, store).intersection(test)
+        if _overlap(
+            training.volumes.get(part, {}).get(theirs), volumes.get("test", {}).get(ours)
+        )
     }
     if seen:
         raise DatasetError(
@@ -215,13 +223,19 @@ def _check_untouched(
         )
 
 
-def _overlap(
-    seen: dict[str, tuple[int, ...]], test: dict[str, tuple[int, ...]], name: str
-) -> bool:
+def _same(training: Training, name: str, store: Store) -> set[str]:
+    """Return which runs of a store are one that was trained on, in that store or another."""
+    if training.store == store.hash:
+        return {name}
+    runs, measured = store.manifest.runs, training.measured.get(name)
+    return {run.name for run in runs if run.bold_sha256 == measured}
+
+
+def _overlap(seen: tuple[int, ...] | None, test: tuple[int, ...] | None) -> bool:
     """Tell whether volumes of a run are in both; all are in what does not cut the run."""
-    if not (seen and test):
+    if seen is None or test is None:
         return True
-    return not set(seen[name]).isdisjoint(test[name])
+    return not set(seen).isdisjoint(test)
 
 
 def _scalers(model: nn.Module) -> list[FeatureScaler]:

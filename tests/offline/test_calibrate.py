@@ -381,6 +381,20 @@ def test_what_the_parent_was_trained_on_is_no_test(
     assert not (tmp_path / "other").exists()
 
 
+def test_what_the_parent_was_trained_on_is_no_test_of_a_dataset_prepared_again(
+    ridge: Path, bids: Path, prepare_config: PrepareConfig, tmp_path: Path
+) -> None:
+    """With the part that was the parent's for training now held out, in another store."""
+    first = {"split": {"leave_out": [RUN.format(1)]}}
+    values = {**prepare_config.model_dump(mode="json", exclude_none=True), **first}
+    again = Store(prepare(bids, tmp_path / "again", PrepareConfig.model_validate(values)))
+    parent = load_checkpoint(ridge)
+    assert again.hash != parent.spec.training.store
+    with pytest.raises(DatasetError, match=r"trained on what.*holds out.*run-01"):
+        calibrate_by_fmri(parent, again, tmp_path / "child")
+    assert not (tmp_path / "child").exists()
+
+
 # ---------------------------------------------------------------------------- the command
 
 Run = Callable[..., tuple[int, str, list[str]]]
