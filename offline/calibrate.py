@@ -36,7 +36,7 @@ from rtfeedback.checkpoint import (
     save_checkpoint,
 )
 from rtfeedback.errors import CheckpointError, DatasetError
-from rtfeedback.folders import check_free
+from rtfeedback.folders import check_new
 from rtfeedback.models.layers.scaler import FeatureScaler
 from rtfeedback.online.source import Source
 from rtfeedback.provenance import versions
@@ -72,7 +72,7 @@ def calibrate_by_eeg(
         If `out` is there already or cannot be written.
     """
     fix_arithmetic()
-    check_free(out)  # before anyone sits still for minutes
+    check_new(out)  # before anyone sits still for minutes
     _check_scaler(parent)
     heard = hear(source, parent.spec, seconds)
     fit = fit_eeg(parent.spec.chain, heard)
@@ -113,7 +113,7 @@ def calibrate_by_fmri(parent: Checkpoint, store: Store, out: Path) -> Checkpoint
     OutputError
         If `out` is there already or cannot be written.
     """
-    check_free(out)
+    check_new(out)
     if not can_learn(parent.model):
         raise CheckpointError(
             f"A model such as '{parent.spec.model.name}' of this checkpoint cannot be fitted"

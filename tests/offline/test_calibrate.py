@@ -257,7 +257,7 @@ def test_eeg_of_other_channels_or_another_rate_is_refused(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_that_is_taken_is_refused_before_anything_is_heard(
+def test_a_folder_that_cannot_be_is_refused_before_anything_is_heard(
     ridge: Path, day: Path
 ) -> None:
     class Deaf:
@@ -268,8 +268,11 @@ def test_a_folder_that_is_taken_is_refused_before_anything_is_heard(
 
         open_markers = open_stream
 
+    parent = load_checkpoint(ridge)
     with pytest.raises(OutputError, match="is there already"):
-        calibrate_by_eeg(load_checkpoint(ridge), Deaf(), day, seconds=inf)
+        calibrate_by_eeg(parent, Deaf(), day, seconds=inf)
+    with pytest.raises(OutputError, match="cannot be written"):
+        calibrate_by_eeg(parent, Deaf(), day / "checkpoint.json" / "out", seconds=inf)
 
 
 def test_a_child_by_eeg_is_not_judged_on_its_parents_store(

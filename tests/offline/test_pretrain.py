@@ -272,10 +272,21 @@ def test_what_cannot_be_pretrained_on_is_refused(store: Store, tmp_path: Path) -
     with pytest.raises(ConfigError, match=r"pretraining diverged.*learning_rate"):
         pretrain_store(store, out, recipe(fit={"learning_rate": 1e30}))
     assert not out.exists()
-    out.mkdir()
-    (out / "mine").touch()
-    with pytest.raises(OutputError, match="is there already"):
-        pretrain_store(store, out, recipe(fit={"epochs": 1}))
+
+
+@pytest.mark.parametrize("place", ["taken", "taken/mine/out"])
+def test_a_folder_that_cannot_be_is_refused_before_anything_is_read(
+    store: Store, tmp_path: Path, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "mine").touch()
+    monkeypatch.setattr(f"{pretrain_store.__module__}.pretrain", lambda *_: pytest.fail("late"))
+    for pretrained in (
+        lambda: pretrain_store(store, tmp_path / place, recipe()),
+        lambda: pretrain_recordings(tmp_path, tmp_path / place, recipe()),
+    ):
+        with pytest.raises(OutputError, match=r"is there already|cannot be written"):
+            pretrained()
 
 
 # ------------------------------------------------------------------------- what trainings owe
