@@ -17,7 +17,6 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from rtfeedback.checkpoint import CheckpointSpec
 from rtfeedback.config import Config
 from rtfeedback.errors import OutputError
 
@@ -29,11 +28,11 @@ FACTS = "facts"
 PACKAGES = ("rtfeedback", "numpy", "torch")
 
 
-def key_of(store: str, config: Config, spec: CheckpointSpec) -> str:
-    """Return what a training depends on, as a hash: data, recipe and versions."""
+def key_of(*depends: Config | str | int) -> str:
+    """Return what a training depends on, as a hash: data, recipe and, with them, versions."""
     versions = {name: version(name) for name in PACKAGES}
-    depends = [store, config.model_dump(mode="json"), spec.model_dump(mode="json"), versions]
-    return hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()
+    told = [e.model_dump(mode="json") if isinstance(e, Config) else e for e in depends]
+    return hashlib.sha256(json.dumps([*told, versions], sort_keys=True).encode()).hexdigest()
 
 
 class TrainingState:

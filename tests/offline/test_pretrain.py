@@ -208,6 +208,8 @@ def test_the_test_part_is_not_read(
     [
         ({"model": {"span": 5}}, r"span: 4, here 5.*pretrain again"),
         ({"channels": 15}, r"channels: \(.*here \("),
+        ({"chain": {"reference": "recorded"}}, r"reference: average, here recorded"),
+        ({"chain": {"band": (2.0, 40.0)}}, r"band: \(1.0, 40.0\), here \(2.0, 40.0\)"),
     ],
 )
 def test_weights_of_something_else_are_refused(
@@ -217,6 +219,8 @@ def test_weights_of_something_else_are_refused(
     chain = store.chain("tokens")
     if "channels" in change:
         chain = chain.model_copy(update={"channels": chain.channels[:15]})
+    config = chain.config.model_copy(update=change.get("chain", {}))
+    chain = chain.model_copy(update={"config": config})
     with pytest.raises(CheckpointError, match=match):
         load_pretrained(tmp_path / "a", built(store, **change.get("model", {})), chain)
 
@@ -281,12 +285,11 @@ def test_a_folder_that_cannot_be_is_refused_before_anything_is_read(
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "mine").touch()
     monkeypatch.setattr(f"{pretrain_store.__module__}.pretrain", lambda *_: pytest.fail("late"))
-    for pretrained in (
-        lambda: pretrain_store(store, tmp_path / place, recipe()),
-        lambda: pretrain_recordings(tmp_path, tmp_path / place, recipe()),
-    ):
-        with pytest.raises(OutputError, match=r"is there already|cannot be written"):
-            pretrained()
+    refused = r"is there already|cannot be written"
+    with pytest.raises(OutputError, match=refused):
+        pretrain_store(store, tmp_path / place, recipe())
+    with pytest.raises(OutputError, match=refused):
+        pretrain_recordings(tmp_path, tmp_path / place, recipe())
 
 
 # ------------------------------------------------------------------------- what trainings owe

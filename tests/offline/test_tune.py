@@ -14,7 +14,7 @@ import pytest
 import tomli_w
 import torch
 
-import offline.tune as tune_module
+import offline.tuning.study as study_module
 from offline.store.dataset import Store, window_at
 from offline.store.examples import Examples
 from offline.train import TrainConfig, train
@@ -492,13 +492,13 @@ def test_a_worker_that_ends_second_finds_its_recipe_written(
     out, first = tmp_path / "best.toml", tmp_path / "first.toml"
     url = beside(out)
     best = tune(store, first, recipe(), 2, storage=url)
-    begin = tune_module.begin_with
+    begin = study_module.begin_with
 
     def meanwhile(*args: Any) -> None:
         shutil.copy(first, out)
         begin(*args)
 
-    monkeypatch.setattr(tune_module, "begin_with", meanwhile)
+    monkeypatch.setattr("offline.tune.begin_with", meanwhile)
     assert tune(store, out, recipe(), 2, storage=url) == best
     assert out.read_bytes() == first.read_bytes()
     out.unlink()
