@@ -158,9 +158,8 @@ def calibrate(
         seconds = seconds or (float("inf") if eeg else LISTEN)
         spec = calibrate_by_eeg(parent, source, out, seconds=seconds)
     done = spec.calibrations[-1]
-    print(
-        f"{out}\n{done.method} by {done.seconds:.0f} s of {done.source}: {_facts(done.notes)}"
-    )  # noqa: T201
+    by = f"{done.method} by {done.seconds:.0f} s of {done.source}"
+    print(f"{out}\n{by}: {_facts(done.notes)}")  # noqa: T201
 
 
 def evaluate(
