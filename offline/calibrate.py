@@ -227,8 +227,8 @@ def _same(training: Training, name: str, store: Store) -> set[str]:
     """Return which runs of a store are one that was trained on, in that store or another."""
     if training.store == store.hash:
         return {name}
-    runs, measured = store.manifest.runs, training.measured.get(name)
-    return {run.name for run in runs if run.bold_sha256 == measured}
+    measured = training.measured.get(name)  # None of a checkpoint of before it was stated
+    return {r.name for r in store.manifest.runs if measured and r.bold_sha256 == measured}
 
 
 def _overlap(seen: tuple[int, ...] | None, test: tuple[int, ...] | None) -> bool:

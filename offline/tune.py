@@ -16,7 +16,7 @@ from offline.store.dataset import Store
 from offline.train import TrainConfig
 from offline.training.fitting import device_of
 from offline.tuning.recipe_file import check_free_file, write_recipe
-from offline.tuning.search_space import SearchSpace
+from offline.tuning.search_space import WHERE, SearchSpace
 from offline.tuning.study import begin_with, open_study, run_trials, shown
 from offline.tuning.trial import REFUSED, WINDOWS, Trial, planned_within
 from offline.tuning.tune_config import TuneConfig
@@ -24,7 +24,6 @@ from rtfeedback.errors import ConfigError
 from rtfeedback.folders import check_new, unwritable
 
 DATABASE = "trials.db"  # beside the recipes, one for all studies
-WHERE = {"device", "memory", "compile"}  # of [fit]: how, and not what; workers may differ
 
 
 def tune(

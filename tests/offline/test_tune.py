@@ -297,6 +297,7 @@ def test_few_validation_windows_choose_nothing(store: Store, tmp_path: Path) -> 
         ({"fit.learning_rate.x": {"choices": [4]}}, ["'fit.learning_rate.x'", "no keys"]),
         ({"split.test": {"choices": [1]}}, ["cannot open 'split.test'", "what is judged"]),
         ({"seed": {"low": 0, "high": 9}}, ["cannot open 'seed'"]),
+        ({"fit.device": {"choices": ["cpu"]}}, ["cannot open 'fit.device'", "worker's own"]),
         ({"model.f1": {"choices": [4], "of": "eegnet"}}, ["'model.f1' of a model", "eegnet"]),
         ({"model.name": {"low": 1, "high": 2}}, ["'model.name' to no models"]),
         (
