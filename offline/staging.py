@@ -25,8 +25,9 @@ def unfinished(path: Path, key: str) -> Iterator[Path]:
     """Give a folder for the work on a path to be; it is there again after a kill.
 
     What a killed process, or one that was interrupted, had written is there for the next
-    one with the same key, below `parts`; so it is after a full disk. For another key it is
-    thrown away, and so it is once the work is done. One process at a time works on a path.
+    one with the same key, below `parts`; so it is after a full disk, where any of it is
+    whole. For another key it is thrown away, and so it is once the work is done. One process
+    at a time works on a path.
 
     Parameters
     ----------
@@ -69,12 +70,12 @@ def _worked_on(path: Path, stage: Path, key: str, made: list[Path]) -> Iterator[
         _begin(stage, key)
         yield stage / PARTS
     except RtfeedbackError as error:
-        if _is_full(error):
+        if _is_full(error) and _whole(stage):
             raise _no_room(path, error) from error
         _discard(stage, made)  # it would come to the same end again
         raise
     except OSError as error:
-        if _is_full(error):
+        if _is_full(error) and _whole(stage):
             raise _no_room(path, error) from error
         _discard(stage, made)
         # A file elsewhere that cannot be read is not this folder's fault.
@@ -136,8 +137,7 @@ def _begin(stage: Path, key: str) -> None:
     """Make the stage, or keep what is there where it is of the same key."""
     found = stage / KEY
     if found.is_file() and found.read_text(encoding="utf-8") == key:
-        n_parts = sum(1 for each in (stage / PARTS).iterdir() if not each.name.startswith("."))
-        if n_parts:
+        if _whole(stage):
             text = f"going on where the last attempt stopped ({stage})"
             say(text)
         return
@@ -145,6 +145,12 @@ def _begin(stage: Path, key: str) -> None:
     shutil.rmtree(stage / PARTS, ignore_errors=True)
     (stage / PARTS).mkdir()
     found.write_text(key, encoding="utf-8")
+
+
+def _whole(stage: Path) -> list[Path]:
+    """Return what was done and can be gone on from."""
+    parts = stage / PARTS
+    return [p for p in parts.glob("*") if not p.name.startswith(".")]
 
 
 def _discard(stage: Path, made: list[Path]) -> None:
