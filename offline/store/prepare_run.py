@@ -147,7 +147,7 @@ def read_run(job: RunJob) -> RunEEG:
         stated_onset=run.onset,
         config=config.alignment,
     )
-    sha256 = hashlib.sha256(np.ascontiguousarray(recording.samples)).hexdigest()
+    sha256 = hashlib.sha256(np.ascontiguousarray(recording.samples).data).hexdigest()
     return RunEEG(alignment, _cleaned(job, recording, alignment), sha256)
 
 
