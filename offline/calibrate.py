@@ -28,9 +28,15 @@ from offline.training.split_examples import (
 )
 from offline.training.training_spec import training_spec
 from rtfeedback.arithmetic import fix_arithmetic
-from rtfeedback.checkpoint import Calibration, Checkpoint, CheckpointSpec, save_checkpoint
+from rtfeedback.checkpoint import (
+    Calibration,
+    Checkpoint,
+    CheckpointSpec,
+    Training,
+    save_checkpoint,
+)
 from rtfeedback.errors import CheckpointError, DatasetError
-from rtfeedback.folders import check_free
+from rtfeedback.folders import check_new
 from rtfeedback.models.layers.scaler import FeatureScaler
 from rtfeedback.online.source import Source
 from rtfeedback.provenance import versions
@@ -65,7 +71,7 @@ def calibrate_by_eeg(
     OutputError
         If `out` is there already or cannot be written.
     """
-    check_free(out)  # before anyone sits still for minutes
+    check_new(out)  # before anyone sits still for minutes
     spec, model = calibrated_by_eeg(parent, source, seconds=seconds)
     save_checkpoint(out, spec, model)
     return spec
@@ -114,7 +120,7 @@ def calibrate_by_fmri(parent: Checkpoint, store: Store, out: Path) -> Checkpoint
     OutputError
         If `out` is there already or cannot be written.
     """
-    check_free(out)
+    check_new(out)
     if not can_learn(parent.model):
         raise CheckpointError(
             f"A model such as '{parent.spec.model.name}' of this checkpoint cannot be fitted"
@@ -208,12 +214,14 @@ def _check_untouched(
     """Refuse to call test what the parent was trained or chosen on."""
     befores = [each.before for each in parent.calibrations if each.before]
     seen = {
-        name
+        ours
         for training in (parent.training, *befores)
-        if training.store == store.hash
         for part in ("train", "validation")
-        for name in set(getattr(training, part)).intersection(test)
-        if _overlap(training.volumes.get(part, {}), volumes.get("test", {}), name)
+        for theirs in getattr(training, part)
+        for ours in _same(training, theirs, store).intersection(test)
+        if _overlap(
+            training.volumes.get(part, {}).get(theirs), volumes.get("test", {}).get(ours)
+        )
     }
     if seen:
         raise DatasetError(
@@ -223,13 +231,19 @@ def _check_untouched(
         )
 
 
-def _overlap(
-    seen: dict[str, tuple[int, ...]], test: dict[str, tuple[int, ...]], name: str
-) -> bool:
+def _same(training: Training, name: str, store: Store) -> set[str]:
+    """Return which runs of a store are one that was trained on, in that store or another."""
+    if training.store == store.hash:
+        return {name}
+    measured = training.measured.get(name)  # None of a checkpoint of before it was stated
+    return {r.name for r in store.manifest.runs if measured and r.bold_sha256 == measured}
+
+
+def _overlap(seen: tuple[int, ...] | None, test: tuple[int, ...] | None) -> bool:
     """Tell whether volumes of a run are in both; all are in what does not cut the run."""
-    if not (seen and test):
+    if seen is None or test is None:
         return True
-    return not set(seen[name]).isdisjoint(test[name])
+    return not set(seen).isdisjoint(test)
 
 
 def _scalers(model: nn.Module) -> list[FeatureScaler]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
 from offline.staging import unfinished
 from offline.store.dataset import Store
 from offline.train import TrainConfig, train
+from offline.training.pretrained import read_pretrained
+from offline.training.training_state import key_of
 from rtfeedback.checkpoint import Checkpoint, CheckpointSpec, load_checkpoint, save_checkpoint
 from rtfeedback.errors import ConfigError
 from rtfeedback.models.ensemble import Ensemble
@@ -36,13 +37,12 @@ def train_ensemble(
     ------
     ConfigError
         If seeds make no difference to the model, or it predicts no regions.
-    DatasetError, OutputError
+    CheckpointError, DatasetError, OutputError
         As `train`.
     """
     _check(config, n)
-    depends = f"{store.hash} {n} {pretrained} {config.model_dump_json()}"
-    key = hashlib.sha256(depends.encode()).hexdigest()
-    with unfinished(out, key) as folder:
+    begun_with = [read_pretrained(pretrained)] if pretrained is not None else []
+    with unfinished(out, key_of(store.hash, n, config, *begun_with)) as folder:
         members = []
         for seed in range(config.seed, config.seed + n):
             path = folder / f"seed-{seed}"
@@ -62,7 +62,8 @@ def join(members: Sequence[Checkpoint], out: Path) -> CheckpointSpec:
         for name in ("loss", "validation_r")
         if all(name in each for each in reached)
     }
-    kept = {name: value for name, value in reached[0].items() if name.startswith("windows")}
+    same = ("windows", "pretrained")  # of all members
+    kept = {name: value for name, value in reached[0].items() if name.startswith(same)}
     training = first.training.model_copy(
         update={"notes": {"members": len(members), **notes, **kept}}
     )

@@ -14,16 +14,16 @@ from optuna.trial import FrozenTrial, TrialState
 from offline.progress import say, trials_bar
 from offline.store.dataset import Store
 from offline.train import TrainConfig
+from offline.training.fitting import device_of
 from offline.tuning.recipe_file import check_free_file, write_recipe
-from offline.tuning.search_space import SearchSpace
+from offline.tuning.search_space import WHERE, SearchSpace
 from offline.tuning.study import begin_with, open_study, run_trials, shown
 from offline.tuning.trial import REFUSED, WINDOWS, Trial, planned_within
 from offline.tuning.tune_config import TuneConfig
 from rtfeedback.errors import ConfigError
-from rtfeedback.folders import unwritable
+from rtfeedback.folders import check_new, unwritable
 
 DATABASE = "trials.db"  # beside the recipes, one for all studies
-WHERE = {"device", "memory", "compile"}  # of [fit]: how, and not what; workers may differ
 
 
 def tune(
@@ -63,13 +63,16 @@ def tune(
     ------
     ConfigError
         If an open key is none, or is open to what is refused, the storage cannot be opened,
-        there are too few validation windows, or no trial could be trained.
+        there is no such device to train on, there are too few validation windows, or no
+        trial could be trained.
     DatasetError
         As `offline.train.plan`.
     OutputError
         If the file is there already or cannot be written.
     """
     check_free_file(out)
+    check_new(out)
+    device_of(config.fit)  # a trial that is refused for it would count as the recipe's
     space = SearchSpace(config, source)
     first = planned_within(store, space.recipe({}), config.study)
     say(f"judged by {len(first.validation or ())} validation windows")

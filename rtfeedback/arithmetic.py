@@ -18,9 +18,10 @@ def fix_arithmetic(threads: int = 1) -> None:
     Parameters
     ----------
     threads : int
-        1 wherever values are published or compared. 0, for training: half of the
-        logical processors, which are the physical cores where there are two threads to
-        one; threads that outnumber the free cores spin and slow each other tenfold.
+        1 wherever values are published or compared. 0, for training: what OMP_NUM_THREADS
+        asks for, or half of the logical processors, which are the physical cores where
+        there are two threads to one; threads that outnumber the free cores spin and slow
+        each other tenfold.
     """
     torch.set_flush_denormal(True)
     # TF32 keeps 10 bits of a float32's 23: a GPU would not predict what a CPU does.
@@ -29,4 +30,10 @@ def fix_arithmetic(threads: int = 1) -> None:
     # The same algorithm in each process, and one that adds in the same order each time.
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
-    torch.set_num_threads(threads or max(1, (os.cpu_count() or 1) // 2))
+    torch.set_num_threads(threads or _of_a_training())
+
+
+def _of_a_training() -> int:
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    half = (os.cpu_count() or 1) // 2
+    return max(1, int(asked) if asked.isdigit() else half)

@@ -69,6 +69,9 @@ class Training(Config):
     validation: tuple[str, ...]
     test: tuple[str, ...]
     """Names of the runs of each part; the test part was not read."""
+    measured: dict[str, str] = Field(default_factory=dict)
+    """SHA-256 of the BOLD, or course, of each run of training and validation part: by it a
+    run is known in whatever store it lies."""
     split: SplitKind = "run"
     """What was held out whole. `shuffled`: nothing was, and skill is no claim."""
     volumes: dict[str, dict[str, tuple[int, ...]]] = Field(default_factory=dict)

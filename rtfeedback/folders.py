@@ -21,15 +21,7 @@ def new_folder(path: Path) -> Iterator[Path]:
     OutputError
         If `path` holds something already, or cannot be written.
     """
-    made: list[Path] = []
-    try:
-        check_free(path)
-        made += [parent for parent in path.parents if not parent.exists()]
-        path.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
-    except OSError as error:
-        remove_empty(made)
-        raise unwritable(path, error) from error
+    folder, made = _begun(path)
     try:
         yield folder
         folder.chmod(0o755)
@@ -42,6 +34,32 @@ def new_folder(path: Path) -> Iterator[Path]:
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         remove_empty(made)
+
+
+def check_new(path: Path) -> None:
+    """Refuse, before there is work to lose, a path at which nothing new can be written.
+
+    Raises
+    ------
+    OutputError
+        If it holds something already, or cannot be written.
+    """
+    folder, made = _begun(path)
+    folder.rmdir()
+    remove_empty(made)
+
+
+def _begun(path: Path) -> tuple[Path, list[Path]]:
+    """Return a new folder beside a path, and the ones that were made for it."""
+    made: list[Path] = []
+    try:
+        check_free(path)
+        made += [parent for parent in path.parents if not parent.exists()]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent)), made
+    except OSError as error:
+        remove_empty(made)
+        raise unwritable(path, error) from error
 
 
 def check_free(path: Path) -> None:

@@ -51,6 +51,7 @@ class RunManifest(Config):
     """Task conditions, in the order of the design's columns."""
     eeg_file: str
     eeg_sha256: str
+    """Of its samples as recorded, float32 microvolts."""
     bold_sha256: str
     duration: float
     """Of the EEG, in seconds."""

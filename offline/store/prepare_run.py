@@ -85,10 +85,19 @@ def bold_run(name: str, subject: str, run: ScannedRun) -> BoldRun:
 
 @dataclass(frozen=True, slots=True)
 class RunEEG:
-    """A run's EEG as the chain gets it, and where the volumes are in it."""
+    """A run's EEG as the chain gets it, and where the volumes are in it.
+
+    Attributes
+    ----------
+    alignment : Alignment
+    cleaned : Cleaned
+    sha256 : str
+        Of its samples before they were cleaned: a file's header may name others for them.
+    """
 
     alignment: Alignment
     cleaned: Cleaned
+    sha256: str
 
     @property
     def recording(self) -> Recording:
@@ -138,7 +147,8 @@ def read_run(job: RunJob) -> RunEEG:
         stated_onset=run.onset,
         config=config.alignment,
     )
-    return RunEEG(alignment, _cleaned(job, recording, alignment))
+    sha256 = hashlib.sha256(np.ascontiguousarray(recording.samples).data).hexdigest()
+    return RunEEG(alignment, _cleaned(job, recording, alignment), sha256)
 
 
 def _cleaned(job: RunJob, recording: Recording, alignment: Alignment) -> Cleaned:
@@ -245,7 +255,7 @@ def _write_run(
         n_volumes=n_volumes,
         conditions=names,
         eeg_file=str(run.eeg.resolve()),
-        eeg_sha256=_sha256(run.eeg),
+        eeg_sha256=eeg.sha256,
         bold_sha256=_sha256(run.measured),
         duration=duration,
         onsets_from=alignment.source,

@@ -61,7 +61,7 @@ class Fitting:
         self._flip = config.flip and waveforms
         self._train, self._validation = train, validation
         self._measure = LOSSES[config.loss]
-        self._device = _device(config)
+        self._device = device_of(config)
         torch.manual_seed(seed)
         self.rng = np.random.default_rng(seed)
         model.scaler.fit(*train.examples.statistics())
@@ -206,7 +206,14 @@ def _check_loss(model: Network, config: FitConfig) -> None:
     )
 
 
-def _device(config: FitConfig) -> torch.device:
+def device_of(config: FitConfig) -> torch.device:
+    """Return where a network is trained.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such device.
+    """
     if config.device == "cuda" and not torch.cuda.is_available():
         raise ConfigError(
             "There is no CUDA device to train on",

@@ -26,14 +26,20 @@ def mae(predicted: Tensor, measured: Tensor) -> Tensor:
 def correlation(predicted: Tensor, measured: Tensor) -> Tensor:
     """Return 1 less the mean over outputs of their correlation across a batch's windows.
 
-    Predictions then have no scale of their own. It takes batches that are large.
+    A correlation knows neither scale nor offset, and what is published has a unit. So the
+    squared distances of mean and sd from a regression's are added: from the measured mean, and
+    from r times the measured sd. Both are 0 where the unit is right, and change no r. It takes
+    batches that are large.
     """
     known = measured.isfinite()
     n = known.sum(dim=0).clamp(min=1)
     x, y = (torch.where(known, each, 0.0) for each in (predicted, measured))
-    x, y = (torch.where(known, each - each.sum(dim=0) / n, 0.0) for each in (x, y))
-    spread = (x.square().sum(dim=0) * y.square().sum(dim=0) + EPS).sqrt()
-    return 1.0 - ((x * y).sum(dim=0) / spread).mean()
+    means = [each.sum(dim=0) / n for each in (x, y)]
+    x, y = (torch.where(known, e - m, 0.0) for e, m in zip((x, y), means, strict=True))
+    sd_x, sd_y = ((each.square().sum(dim=0) / n + EPS).sqrt() for each in (x, y))
+    r = (x * y).sum(dim=0) / n / (sd_x * sd_y)
+    off = (means[0] - means[1]).square() + (sd_x - sd_y * r.detach().clamp(min=0)).square()
+    return 1.0 - r.mean() + torch.where(known.any(dim=0), off, 0.0).mean()
 
 
 def nll(predicted: Tensor, measured: Tensor) -> Tensor:

@@ -23,6 +23,7 @@ from rtfeedback.arithmetic import fix_arithmetic
 from rtfeedback.chain import ChainConfig, ChainSpec
 from rtfeedback.config import Config
 from rtfeedback.errors import ConfigError, DatasetError
+from rtfeedback.folders import check_new
 from rtfeedback.models.architecture import Shape
 from rtfeedback.models.patch_transformer import (
     PatchTransformerConfig,
@@ -59,6 +60,7 @@ def pretrain_store(store: Store, out: Path, config: PretrainConfig) -> Pretraine
     OutputError
         If `out` is there already or cannot be written.
     """
+    check_new(out)
     runs = store.manifest.runs
     keys = [RunKey(r.name, r.subject, r.session, order) for order, r in enumerate(runs)]
     parts = split_runs(keys, config.split)
@@ -99,6 +101,7 @@ def pretrain_recordings(
         As `pretrain_store`, or if the model is fed by another chain than samples, and none
         is given.
     """
+    check_new(out)
     paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
     if not paths:
         raise DatasetError(

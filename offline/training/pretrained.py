@@ -181,7 +181,8 @@ def _check_alike(
     }
     pairs["channels"] = (spec.chain.channels, chain.channels)
     pairs["rate"] = (spec.chain.rate, chain.rate)
-    pairs["band_power"] = (spec.chain.config.band_power, chain.config.band_power)
+    for name in ("reference", "band", "band_power"):
+        pairs[name] = (getattr(spec.chain.config, name), getattr(chain.config, name))
     other = [f"{name}: {a}, here {b}" for name, (a, b) in pairs.items() if a != b]
     if other:
         raise CheckpointError(

@@ -100,6 +100,7 @@ def training_spec(
             train=parts.train,
             validation=parts.validation,
             test=parts.test,
+            measured={n: runs[n].bold_sha256 for n in (*parts.train, *parts.validation)},
             split=parts.kind,
             volumes=volumes,
             trs=trs,

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
+import re
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from rtfeedback.checkpoint import CheckpointSpec
 from rtfeedback.config import Config
+from rtfeedback.errors import OutputError
 
 if TYPE_CHECKING:
     from offline.training.fitting import Fitting
@@ -25,11 +28,11 @@ FACTS = "facts"
 PACKAGES = ("rtfeedback", "numpy", "torch")
 
 
-def key_of(store: str, config: Config, spec: CheckpointSpec) -> str:
-    """Return what a training depends on, as a hash: data, recipe and versions."""
+def key_of(*depends: Config | str | int) -> str:
+    """Return what a training depends on, as a hash: data, recipe and, with them, versions."""
     versions = {name: version(name) for name in PACKAGES}
-    depends = [store, config.model_dump(mode="json"), spec.model_dump(mode="json"), versions]
-    return hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()
+    told = [e.model_dump(mode="json") if isinstance(e, Config) else e for e in depends]
+    return hashlib.sha256(json.dumps([*told, versions], sort_keys=True).encode()).hexdigest()
 
 
 class TrainingState:
@@ -45,20 +48,57 @@ class TrainingState:
         self._path = folder / FILE
 
     def keep(self, fitting: Fitting) -> None:
-        """Keep the state as it is now, whole or not at all."""
+        """Keep the state as it is now, whole or not at all.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written.
+        """
         begun = self._path.with_suffix(".begun")
         facts = json.dumps(_facts(fitting))
-        save_file(dict(_tensors(fitting)), begun, metadata={FACTS: facts})
+        try:
+            save_file(dict(_tensors(fitting)), begun, metadata={FACTS: facts})
+        except SafetensorError as error:
+            begun.unlink(missing_ok=True)
+            raise _as_of_the_system(error, begun) from error
         begun.replace(self._path)
 
     def restore(self, fitting: Fitting) -> None:
-        """Bring a training to where it was kept, if it was."""
+        """Bring a training to where it was kept, if it was.
+
+        Raises
+        ------
+        OutputError
+            If what was kept was torn or altered since.
+        """
         if not self._path.is_file():
             return
-        with safe_open(self._path, "pt") as file:
-            facts = json.loads(file.metadata()[FACTS])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        _restore(fitting, facts, tensors)
+        try:
+            with safe_open(self._path, "pt") as file:
+                facts = json.loads(file.metadata()[FACTS])
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            _restore(fitting, facts, tensors)
+        except (
+            SafetensorError,
+            OSError,
+            LookupError,
+            TypeError,
+            ValueError,
+            RuntimeError,
+        ) as e:
+            raise OutputError(
+                "What was kept of the training that was cut off cannot be read",
+                found=" ".join(str(e).split()) or type(e).__name__,
+                do="It is thrown away: give the same command again, to begin anew",
+            ) from e
+
+
+def _as_of_the_system(error: SafetensorError, path: Path) -> OSError:
+    """Return the system's own error, which safetensors tells as text alone."""
+    code = re.search(r"os error (\d+)", str(error))
+    number = int(code[1]) if code else errno.EIO
+    return OSError(number, os.strerror(number), str(path))
 
 
 def _facts(fitting: Fitting) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import os
 import tempfile
 import tomllib
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import tomli_w
@@ -26,8 +27,15 @@ def check_free_file(path: Path) -> None:
         raise OutputError(f"{path} is there already", do="Name a new file, or remove it")
 
 
+def _holds(path: Path, config: Config) -> bool:
+    """Return whether a file is there and of this very recipe."""
+    with suppress(OSError, ValueError):
+        return type(config).model_validate(tomllib.loads(path.read_text("utf-8"))) == config
+    return False
+
+
 def write_recipe(path: Path, config: Config, comment: Sequence[str]) -> None:
-    """Write a recipe below lines of comment.
+    """Write a recipe below lines of comment, unless another worker has just written it.
 
     Parameters
     ----------
@@ -41,8 +49,10 @@ def write_recipe(path: Path, config: Config, comment: Sequence[str]) -> None:
     Raises
     ------
     OutputError
-        If the file is there already or cannot be written.
+        If the file is there already, of another recipe, or cannot be written.
     """
+    if _holds(path, config):
+        return
     values = config.model_dump(mode="json", exclude_none=True)
     lines = [f"# {line}" for text in comment for line in text.splitlines()]
     text = "\n".join(lines) + "\n\n" + tomli_w.dumps(values)

@@ -15,6 +15,7 @@ from rtfeedback.errors import ConfigError
 
 NAME = "model.name"
 SECTIONS = ("model", "fit")  # of a recipe, that may be open: other ones say what is judged
+WHERE = {"device", "memory", "compile"}  # of [fit]: how, and not what; workers may differ
 OTHER_LOSSES = ("fit.loss", "model.head", "model.levels", "model.cut", "model.variance")
 
 Values = Mapping[str, Any]
@@ -105,6 +106,12 @@ class SearchSpace:
                 found="It is no key of [model] or [fit]; the others say what is judged, and"
                 " by which windows",
                 do='Name a key by its path, such as "fit.learning_rate"',
+            )
+        if section == "fit" and key in WHERE:
+            raise ConfigError(
+                f"{self._source}: [tune] cannot open '{path}'",
+                found="It is how a worker computes, which no validation part can choose",
+                do="Set it in each worker's own recipe, which may differ in it",
             )
 
     def _check_models(self, path: str, domain: Domain) -> None:

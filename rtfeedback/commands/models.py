@@ -175,8 +175,8 @@ def calibrate(
         seconds = seconds or (float("inf") if eeg else LISTEN)
         spec = calibrate_by_eeg(parent, source, out, seconds=seconds)
     done = spec.calibrations[-1]
-    facts = ", ".join(f"{key} {_short(value)}" for key, value in done.notes.items())
-    print(f"{out}\n{done.method} by {done.seconds:.0f} s of {done.source}: {facts}")  # noqa: T201
+    by = f"{done.method} by {done.seconds:.0f} s of {done.source}"
+    print(f"{out}\n{by}: {_facts(done.notes)}")  # noqa: T201
 
 
 def evaluate(
@@ -277,4 +277,4 @@ def _short(value: float | str) -> str:
 
 
 def _facts(notes: dict[str, Any]) -> str:
-    return ", ".join(f"{key} {value}" for key, value in notes.items())
+    return ", ".join(f"{key} {_short(value)}" for key, value in notes.items())

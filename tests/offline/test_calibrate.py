@@ -257,7 +257,7 @@ def test_eeg_of_other_channels_or_another_rate_is_refused(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_that_is_taken_is_refused_before_anything_is_heard(
+def test_a_folder_that_cannot_be_is_refused_before_anything_is_heard(
     ridge: Path, day: Path
 ) -> None:
     class Deaf:
@@ -268,8 +268,11 @@ def test_a_folder_that_is_taken_is_refused_before_anything_is_heard(
 
         open_markers = open_stream
 
+    parent = load_checkpoint(ridge)
     with pytest.raises(OutputError, match="is there already"):
-        calibrate_by_eeg(load_checkpoint(ridge), Deaf(), day, seconds=inf)
+        calibrate_by_eeg(parent, Deaf(), day, seconds=inf)
+    with pytest.raises(OutputError, match="cannot be written"):
+        calibrate_by_eeg(parent, Deaf(), day / "checkpoint.json" / "out", seconds=inf)
 
 
 def test_a_child_by_eeg_is_not_judged_on_its_parents_store(
@@ -379,6 +382,20 @@ def test_what_the_parent_was_trained_on_is_no_test(
     with pytest.raises(DatasetError, match=r"trained on what.*holds out.*run-04"):
         calibrate_by_fmri(forged, store, tmp_path / "other")
     assert not (tmp_path / "other").exists()
+
+
+def test_what_the_parent_was_trained_on_is_no_test_of_a_dataset_prepared_again(
+    ridge: Path, bids: Path, prepare_config: PrepareConfig, tmp_path: Path
+) -> None:
+    """With the part that was the parent's for training now held out, in another store."""
+    first = {"split": {"leave_out": [RUN.format(1)]}}
+    values = {**prepare_config.model_dump(mode="json", exclude_none=True), **first}
+    again = Store(prepare(bids, tmp_path / "again", PrepareConfig.model_validate(values)))
+    parent = load_checkpoint(ridge)
+    assert again.hash != parent.spec.training.store
+    with pytest.raises(DatasetError, match=r"trained on what.*holds out.*run-01"):
+        calibrate_by_fmri(parent, again, tmp_path / "child")
+    assert not (tmp_path / "child").exists()
 
 
 # ---------------------------------------------------------------------------- the command

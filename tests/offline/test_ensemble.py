@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from offline.ensemble import join, train_ensemble
 from offline.evaluate import evaluate
 from offline.store.dataset import Store
 from offline.train import TrainConfig, train
+from offline.training.pretrain import PretrainConfig, pretrain_store
+from offline.training.pretrained import read_pretrained
 from rtfeedback.checkpoint import load_checkpoint
 from rtfeedback.errors import ConfigError
 from rtfeedback.predictor import Predictor
@@ -99,6 +102,39 @@ def test_its_checkpoint_says_how_many_there_are_and_it_is_judged_as_any(
     assert spec.training.notes["loss"] == pytest.approx(np.mean(np.array(losses, float)))
     report = evaluate(Predictor.load(both), store, tmp_path / "out")
     assert report["uncertainty"]["factor"] > 1  # weights that agree know nothing of noise
+
+
+class Killed(BaseException):
+    """As a signal would end the process."""
+
+
+def test_members_that_began_with_other_weights_are_not_gone_on_with(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The weights were learnt anew, in the same folder, after the first member."""
+    model = {"name": "patch-transformer", "layers": 1, "span": 9, "width": 8, "heads": 2}
+    model |= {"hidden": 8, "chain": "tokens", "length": 4.0}
+    recipe = {"model": model, "fit": {"epochs": 1, "windows": 16, "length": 4.0}}
+    config = TrainConfig.model_validate({"model": model, "fit": {"epochs": 1}})
+    begun, out = tmp_path / "begun", tmp_path / "out"
+    pretrain_store(store, begun, PretrainConfig.model_validate(recipe))
+    seeds = list[int]()
+
+    def until_killed(*args: Any, **how: Any) -> Any:
+        if len(seeds) == 1:
+            seeds.append(-1)
+            raise Killed
+        seeds.append(args[2].seed)
+        return train(*args, **how)
+
+    monkeypatch.setattr("offline.ensemble.train", until_killed)
+    with pytest.raises(Killed):
+        train_ensemble(store, out, config, 2, pretrained=begun)
+    shutil.rmtree(begun)
+    pretrain_store(store, begun, PretrainConfig.model_validate({**recipe, "seed": 1}))
+    spec = train_ensemble(store, out, config, 2, pretrained=begun)
+    assert seeds == [0, -1, 0, 1]
+    assert spec.training.notes["pretrained"] == read_pretrained(begun).weights_sha256
 
 
 @pytest.mark.parametrize(

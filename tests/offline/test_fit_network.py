@@ -7,14 +7,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import save_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from offline.store.dataset import Store
 from offline.train import TrainConfig, train
+from offline.training import training_state
 from offline.training.fitting import Fitting
 from offline.training.training_state import TrainingState
 from rtfeedback.checkpoint import Checkpoint, load_checkpoint
-from rtfeedback.errors import CheckpointError, ConfigError
+from rtfeedback.errors import CheckpointError, ConfigError, OutputError
 from rtfeedback.predictor import Predictor
 
 
@@ -151,6 +154,46 @@ def test_a_training_that_was_killed_goes_on_to_the_same_weights(
     assert again.hash == whole.hash
     left = {path.name for path in tmp_path.iterdir()}
     assert left == {"whole", "out", "logs"}
+
+
+def test_what_was_kept_and_is_torn_is_said_and_then_begun_anew(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep = TrainingState.keep
+
+    def killed(state: TrainingState, fitting: Fitting) -> None:
+        keep(state, fitting)
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(TrainingState, "keep", killed)
+        with pytest.raises(Killed):
+            train(store, tmp_path / "out", tcn())
+    (kept,) = tmp_path.glob(".out.unfinished/parts/*.safetensors")
+    kept.write_bytes(kept.read_bytes()[:2000])
+    with pytest.raises(OutputError, match=r"cannot be read.*give the same command again"):
+        train(store, tmp_path / "out", tcn())
+    plain = trained(store, tmp_path / "plain", tcn())
+    assert trained(store, tmp_path / "out", tcn()).hash == plain.hash
+
+
+def test_a_full_disk_is_said_and_the_training_goes_on_once_there_is_room(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, kept = trained(store, tmp_path / "whole", tcn()), []
+
+    def full_after_one(tensors: object, path: Path, metadata: object) -> None:
+        kept.append(path)
+        if len(kept) == 2:
+            path.write_bytes(b"torn")
+            raise SafetensorError("I/O error: No space left on device (os error 28)")
+        save_file(tensors, path, metadata=metadata)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(training_state, "save_file", full_after_one)
+    with pytest.raises(OutputError, match=r"no room left.*No space left.*goes on"):
+        train(store, tmp_path / "out", tcn())
+    assert trained(store, tmp_path / "out", tcn()).hash == whole.hash
+    assert len(kept) == 3  # of two epochs: the second one once more
 
 
 def test_what_was_kept_of_another_training_is_let_go(

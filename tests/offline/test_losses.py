@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
@@ -23,12 +24,17 @@ def test_without_gaps_they_are_the_textbooks() -> None:
     assert mae(predicted, measured) == pytest.approx(
         torch.nn.functional.l1_loss(predicted, measured).item()
     )
-    r = [
-        torch.corrcoef(torch.stack([p, m]))[0, 1]
-        for p, m in zip(predicted.T, measured.T, strict=True)
-    ]
-    assert correlation(predicted, measured).item() == pytest.approx(
-        1 - float(torch.stack(r).mean()), abs=1e-5
+    told = predicted + measured
+    r = torch.stack(
+        [
+            torch.corrcoef(torch.stack([p, m]))[0, 1]
+            for p, m in zip(told.T, measured.T, strict=True)
+        ]
+    )
+    centred = (told - told.mean(dim=0)) / told.std(dim=0)
+    regressed = centred * r * measured.std(dim=0) + measured.mean(dim=0)
+    assert correlation(regressed, measured).item() == pytest.approx(
+        1 - r.mean().item(), abs=1e-4
     )
     log_variance = 0.3 * torch.ones_like(measured)
     expected = torch.nn.functional.gaussian_nll_loss(predicted, measured, log_variance.exp())
@@ -76,7 +82,26 @@ def test_a_batch_of_which_nothing_is_known_has_no_gradient(name: LossName) -> No
 
 def test_a_constant_prediction_has_a_correlation_of_nothing() -> None:
     _, measured = pair()
-    assert correlation(torch.ones_like(measured), measured).item() == pytest.approx(1.0)
+    constant = measured.mean(dim=0).expand_as(measured)
+    assert correlation(constant, measured).item() == pytest.approx(1.0, abs=1e-4)
+
+
+def test_by_correlation_a_prediction_gets_the_unit_of_what_was_measured() -> None:
+    """Of one that is right but for noise, the scale is a regression's, the offset the mean's."""
+    noise, measured = pair(n=400)
+    measured = 3.0 + 2.0 * measured
+    told = measured + 2.0 * noise  # r = 0.7
+    gain = torch.full((3,), 0.01, requires_grad=True)
+    offset = torch.zeros(3, requires_grad=True)
+    optimiser = torch.optim.Adam([gain, offset], 0.05)
+    for _ in range(400):
+        optimiser.zero_grad()
+        correlation(gain * told + offset, measured).backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+    for i in range(3):
+        slope, level = np.polyfit(told[:, i], measured[:, i], 1)
+        assert gain[i].item() == pytest.approx(slope, rel=0.02)
+        assert offset[i].item() == pytest.approx(level, abs=0.1)
 
 
 def test_a_surer_prediction_costs_more_where_it_is_wrong_and_less_where_it_is_right() -> None:

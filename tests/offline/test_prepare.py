@@ -18,6 +18,7 @@ from offline.datasets.bids import read_eeg
 from offline.datasets.find_runs import find_runs
 from offline.design import design_regressors, read_events
 from offline.eeg.features import through_chain
+from offline.eeg.recordings import read_recording
 from offline.prepare import PrepareConfig, prepare
 from offline.store.dataset import Store
 from rtfeedback.chain import Chain
@@ -151,6 +152,8 @@ def test_the_manifest_says_where_everything_came_from(bids: Path, store: Store) 
     for run in manifest.runs:
         bold = bold_file(bids, run.name).read_bytes()
         assert run.bold_sha256 == hashlib.sha256(bold).hexdigest()
+        samples = read_recording(Path(run.eeg_file)).samples
+        assert run.eeg_sha256 == hashlib.sha256(samples.tobytes()).hexdigest()
         assert run.tr == run.marked_tr == 2.0
         for name, digest in run.arrays.items():
             content = (store.path / run.name / name).read_bytes()

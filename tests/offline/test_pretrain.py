@@ -208,6 +208,8 @@ def test_the_test_part_is_not_read(
     [
         ({"model": {"span": 5}}, r"span: 4, here 5.*pretrain again"),
         ({"channels": 15}, r"channels: \(.*here \("),
+        ({"chain": {"reference": "recorded"}}, r"reference: average, here recorded"),
+        ({"chain": {"band": (2.0, 40.0)}}, r"band: \(1.0, 40.0\), here \(2.0, 40.0\)"),
     ],
 )
 def test_weights_of_something_else_are_refused(
@@ -217,6 +219,8 @@ def test_weights_of_something_else_are_refused(
     chain = store.chain("tokens")
     if "channels" in change:
         chain = chain.model_copy(update={"channels": chain.channels[:15]})
+    config = chain.config.model_copy(update=change.get("chain", {}))
+    chain = chain.model_copy(update={"config": config})
     with pytest.raises(CheckpointError, match=match):
         load_pretrained(tmp_path / "a", built(store, **change.get("model", {})), chain)
 
@@ -272,10 +276,20 @@ def test_what_cannot_be_pretrained_on_is_refused(store: Store, tmp_path: Path) -
     with pytest.raises(ConfigError, match=r"training diverged.*learning_rate"):
         pretrain_store(store, out, recipe(fit={"learning_rate": 1e30}))
     assert not out.exists()
-    out.mkdir()
-    (out / "mine").touch()
-    with pytest.raises(OutputError, match="is there already"):
-        pretrain_store(store, out, recipe(fit={"epochs": 1}))
+
+
+@pytest.mark.parametrize("place", ["taken", "taken/mine/out"])
+def test_a_folder_that_cannot_be_is_refused_before_anything_is_read(
+    store: Store, tmp_path: Path, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "mine").touch()
+    monkeypatch.setattr(f"{pretrain_store.__module__}.pretrain", lambda *_: pytest.fail("late"))
+    refused = r"is there already|cannot be written"
+    with pytest.raises(OutputError, match=refused):
+        pretrain_store(store, tmp_path / place, recipe())
+    with pytest.raises(OutputError, match=refused):
+        pretrain_recordings(tmp_path, tmp_path / place, recipe())
 
 
 # ------------------------------------------------------------------------- what trainings owe

@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+import errno
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from offline.staging import staged_folder
 from rtfeedback.errors import DatasetError, OutputError
+from rtfeedback.folders import unwritable
+
+OTHER = """
+import sys
+from pathlib import Path
+from offline.staging import staged_folder
+from rtfeedback.errors import OutputError
+try:
+    with staged_folder(Path(sys.argv[1]), sys.argv[2]):
+        pass
+except OutputError as error:
+    print(str(error).partition(".")[0])
+"""
 
 
 class Killed(BaseException):
@@ -64,6 +81,49 @@ def test_a_folder_that_holds_something_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="is there already"), staged_folder(out, "a"):
         pass
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_one_process_at_a_time_works_on_a_path(tmp_path: Path) -> None:
+    """Another one, whatever it is to write, leaves what the first has done alone."""
+    out = tmp_path / "out"
+    with staged_folder(out, "a") as folder:
+        (folder / "one").write_text("1")
+        for key in ("a", "b"):
+            done = subprocess.run(
+                [sys.executable, "-c", OTHER, out, key], capture_output=True, text=True
+            )
+            assert done.returncode == 0, done.stderr
+            assert done.stdout == f"Another process is at work on {out}\n"
+        (folder / "two").write_text("2")
+    assert {path.name for path in out.iterdir()} == {"one", "two"}
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def full(path: Path) -> OSError:
+    return OSError(errno.ENOSPC, "No space left on device", str(path))
+
+
+def of_another_folder(path: Path) -> OutputError:
+    """As `new_folder` says it of the checkpoint that a training ends with."""
+    try:
+        raise full(path)
+    except OSError as error:
+        told = unwritable(path, error)
+        told.__cause__ = error
+        return told
+
+
+@pytest.mark.parametrize("told", [full, of_another_folder])
+def test_a_full_disk_loses_nothing_that_was_done(
+    tmp_path: Path, told: Callable[[Path], Exception]
+) -> None:
+    out = tmp_path / "out"
+    refused = pytest.raises(OutputError, match=r"no room left for .*out.*No space.*goes on")
+    with refused, staged_folder(out, "a") as folder:
+        (folder / "one").write_text("1")
+        raise told(folder / "two")
+    with staged_folder(out, "a") as folder:
+        assert [path.name for path in folder.iterdir()] == ["one"]
 
 
 def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:

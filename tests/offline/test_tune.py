@@ -14,6 +14,7 @@ import pytest
 import tomli_w
 import torch
 
+import offline.tuning.study as study_module
 from offline.store.dataset import Store, window_at
 from offline.store.examples import Examples
 from offline.train import TrainConfig, train
@@ -296,6 +297,7 @@ def test_few_validation_windows_choose_nothing(store: Store, tmp_path: Path) -> 
         ({"fit.learning_rate.x": {"choices": [4]}}, ["'fit.learning_rate.x'", "no keys"]),
         ({"split.test": {"choices": [1]}}, ["cannot open 'split.test'", "what is judged"]),
         ({"seed": {"low": 0, "high": 9}}, ["cannot open 'seed'"]),
+        ({"fit.device": {"choices": ["cpu"]}}, ["cannot open 'fit.device'", "worker's own"]),
         ({"model.f1": {"choices": [4], "of": "eegnet"}}, ["'model.f1' of a model", "eegnet"]),
         ({"model.name": {"low": 1, "high": 2}}, ["'model.name' to no models"]),
         (
@@ -474,7 +476,45 @@ def test_the_command_writes_a_recipe_that_train_takes(
     assert rtfeedback("tune", prepared, "--trials", 2)[0] == 2
 
 
-def test_a_file_that_cannot_be_written_is_refused(store: Store, tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_written_is_refused_before_a_trial(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "file").write_text("data")
+    url = f"sqlite:///{tmp_path / 'elsewhere.db'}"
+    monkeypatch.setattr(Fitting, "one_epoch", lambda _: pytest.fail("a trial began"))
     with pytest.raises(OutputError, match="cannot be written"):
-        tune(store, tmp_path / "file" / "best.toml", recipe(), 1)
+        tune(store, tmp_path / "file" / "best.toml", recipe(), 1, storage=url)
+
+
+def test_a_worker_that_ends_second_finds_its_recipe_written(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two with the same command: the file comes while the second waits, and is its own."""
+    out, first = tmp_path / "best.toml", tmp_path / "first.toml"
+    url = beside(out)
+    best = tune(store, first, recipe(), 2, storage=url)
+    begin = study_module.begin_with
+
+    def meanwhile(*args: Any) -> None:
+        shutil.copy(first, out)
+        begin(*args)
+
+    monkeypatch.setattr("offline.tune.begin_with", meanwhile)
+    assert tune(store, out, recipe(), 2, storage=url) == best
+    assert out.read_bytes() == first.read_bytes()
+    out.unlink()
+    first.write_text(first.read_text().replace("seed = 0", "seed = 1"))
+    with pytest.raises(OutputError, match="is there already"):
+        tune(store, out, recipe(), 2, storage=url)
+
+
+def test_a_worker_without_its_device_takes_no_trial_from_the_others(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    out = tmp_path / "best.toml"
+    with pytest.raises(ConfigError, match="no CUDA device"):
+        tune(store, out, recipe(fit={"device": "cuda"}), 1)
+    tune(store, out, recipe(), 1)
+    assert "best of 1 trials" in out.read_text()
+    assert " 0 refused" in out.read_text()
