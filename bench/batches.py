@@ -35,7 +35,7 @@ from offline.training.fit_config import FitConfig
 from offline.training.fit_network import fit_network
 from offline.training.fitting import Supervised
 from offline.training.outcomes import RegionOutcomes
-from rtfeedback.arithmetic import fix_arithmetic
+from offline.training.training_process import training_process
 from rtfeedback.models import EEGNetConfig, Network, build_model
 from rtfeedback.models import Shape as WindowShape
 from rtfeedback.signals import Float32
@@ -174,20 +174,23 @@ def _sizes(examples: Examples) -> tuple[str, str]:
 
 def epoch(store: Store, shape: Shape) -> dict[str, float]:
     """Train a small EEGNet for one epoch on all there is; return what that took."""
-    fix_arithmetic(threads=0)
-    bare = _peak()
-    examples = examples_of(store, len(store.runs), shape)
-    model = build_model(
-        small_eegnet(shape),
-        WindowShape(
-            n_features=shape.channels, n_times=examples.n_times, n_targets=1, rate=examples.rate
-        ),
-    )
-    assert isinstance(model, Network)
-    fit, began = FitConfig(epochs=1, batch=BATCH), time.perf_counter()
-    told = Supervised(examples, RegionOutcomes(examples.targets))
-    fit_network(model, fit, told, None, seed=0)
-    seconds = time.perf_counter() - began
+    with training_process():
+        bare = _peak()
+        examples = examples_of(store, len(store.runs), shape)
+        model = build_model(
+            small_eegnet(shape),
+            WindowShape(
+                n_features=shape.channels,
+                n_times=examples.n_times,
+                n_targets=1,
+                rate=examples.rate,
+            ),
+        )
+        assert isinstance(model, Network)
+        fit, began = FitConfig(epochs=1, batch=BATCH), time.perf_counter()
+        told = Supervised(examples, RegionOutcomes(examples.targets))
+        fit_network(model, fit, told, None, seed=0)
+        seconds = time.perf_counter() - began
     return {"windows": len(examples), "seconds": seconds, "rss": _peak(), "bare": bare}
 
 

@@ -25,6 +25,7 @@ from bench.processes import peak_gib
 from bench.stepping import Prediction, Step, made, trainable
 from bench.tables import markdown_table, provenance, put
 from offline.training.fit_config import FitConfig
+from offline.training.training_process import training_process
 from rtfeedback.arithmetic import fix_arithmetic
 from rtfeedback.models import Network
 
@@ -37,9 +38,9 @@ HEADER = (
     f"within {TR:g} s",
 )  # fmt: skip
 NOTE = """One training step and one prediction, medians of {rounds} steps and {predictions}
-predictions after one that is not counted. Steps: `fix_arithmetic(threads=0)`, AdamW, float32;
-predictions: one thread, as in a run. The peak is of resident memory, torch's own included
-({bare:.2f} GiB before there is a model). A `ridge` is fitted in closed form.
+predictions after one that is not counted. Steps: threads and memory as `train` has them, AdamW,
+float32; predictions: one thread, as in a run. The peak is of resident memory, torch's own
+included ({bare:.2f} GiB before there is a model). A `ridge` is fitted in closed form.
 """
 
 
@@ -58,10 +59,10 @@ def measure(case: Case, rounds: int) -> Measured:
     bare = peak_gib()
     model, step = made(case.config, case.shape), None
     if isinstance(model, Network):
-        fix_arithmetic(threads=0)
-        one = Step(model, case.shape, FitConfig(batch=case.batch, learning_rate=1e-4))
-        step = _median_after_one(one.seconds, rounds)
-        del one
+        with training_process():
+            one = Step(model, case.shape, FitConfig(batch=case.batch, learning_rate=1e-4))
+            step = _median_after_one(one.seconds, rounds)
+            del one
     fix_arithmetic()
     predict = Prediction(model, case.shape, torch.device("cpu"))
     prediction = _median_after_one(predict.seconds, PREDICTIONS * rounds)

@@ -22,6 +22,7 @@ from bench.stepping import Prediction, Step, made, trainable
 from bench.tables import markdown_table, provenance, put
 from offline.simulation.haemodynamics import load_brain
 from offline.train import TrainConfig
+from offline.training.training_process import training_process
 from rtfeedback.arithmetic import fix_arithmetic
 from rtfeedback.config import load_config
 from rtfeedback.models import AnyModelConfig, Network, Shape
@@ -96,8 +97,8 @@ class Contender:
     def take_turn(self, *, counted: bool = True) -> None:
         """Measure some steps and predictions."""
         if self._step is not None:
-            fix_arithmetic(threads=0)
-            steps = [self._step.seconds() for _ in range(STEPS if counted else 1)]
+            with training_process():
+                steps = [self._step.seconds() for _ in range(STEPS if counted else 1)]
             self.steps += steps if counted else []
         fix_arithmetic()
         predictions = [self._prediction.seconds() for _ in range(PREDICTIONS if counted else 1)]
@@ -151,9 +152,8 @@ def report(
     for i in range(rounds + 1):
         for contender in contenders:
             contender.take_turn(counted=i > 0)
-    fix_arithmetic(threads=0)
-    threads = torch.get_num_threads()
-    fix_arithmetic()
+    with training_process():
+        threads = torch.get_num_threads()
     note = NOTE.format(rounds=rounds, steps=STEPS, predictions=PREDICTIONS, threads=threads)
     table = markdown_table(HEADER, [contender.row() for contender in contenders])
     command = f"python -m {SECTION} --rounds {rounds}"

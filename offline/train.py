@@ -23,7 +23,6 @@ from offline.training.fit_network import fit_network
 from offline.training.fit_ridge import fit_ridge
 from offline.training.fit_volume import set_volume, volume_outcomes
 from offline.training.fitting import Supervised
-from offline.training.kept_memory import keep_memory
 from offline.training.outcomes import RegionOutcomes
 from offline.training.pretrained import (
     load_pretrained,
@@ -37,9 +36,9 @@ from offline.training.split_examples import (
     volumes_of_parts,
 )
 from offline.training.training_log import Log, training_log
+from offline.training.training_process import training_process
 from offline.training.training_spec import aims_of, check_tr, training_spec
 from offline.training.training_state import TrainingState, key_of
-from rtfeedback.arithmetic import fix_arithmetic
 from rtfeedback.checkpoint import CheckpointSpec, save_checkpoint
 from rtfeedback.config import Config
 from rtfeedback.errors import ConfigError
@@ -200,35 +199,35 @@ def fit(
         If the pretrained weights are of another model or chain.
     """
     spec, config, training = planned.spec, planned.config, planned.training
-    fix_arithmetic(threads=0)
-    keep_memory()
-    torch.manual_seed(config.seed)
-    model = spec.build()
-    if planned.pretrained is not None:
-        load_pretrained(planned.pretrained, transformer_of(model), spec.chain)
-    if isinstance(model, Ridge) and isinstance(config.model, RidgeConfig):
-        notes = fit_ridge(model, config.model, training, training.z(spec.targets))
-    else:
-        assert isinstance(model, Network)
-        if isinstance(model, VolumeNetwork):
-            set_volume(model, planned.store, training)
-        with log or nullcontext() as told:
-            notes = fit_network(
-                model,
-                config.fit,
-                _supervised(model, spec, training),
-                _supervised(model, spec, planned.validation) if planned.validation else None,
-                seed=config.seed,
-                waveforms=spec.chain.config.band_power is None,
-                n_bands=spec.chain.n_features // len(spec.chain.channels),
-                log=told,
-                state=state,
-            )
+    with training_process():
+        torch.manual_seed(config.seed)
+        model = spec.build()
+        if planned.pretrained is not None:
+            load_pretrained(planned.pretrained, transformer_of(model), spec.chain)
+        if isinstance(model, Ridge) and isinstance(config.model, RidgeConfig):
+            notes = fit_ridge(model, config.model, training, training.z(spec.targets))
+        else:
+            assert isinstance(model, Network)
+            if isinstance(model, VolumeNetwork):
+                set_volume(model, planned.store, training)
+            with log or nullcontext() as told:
+                notes = fit_network(
+                    model,
+                    config.fit,
+                    _supervised(model, spec, training),
+                    _supervised(model, spec, planned.validation)
+                    if planned.validation
+                    else None,
+                    seed=config.seed,
+                    waveforms=spec.chain.config.band_power is None,
+                    n_bands=spec.chain.n_features // len(spec.chain.channels),
+                    log=told,
+                    state=state,
+                )
     notes["windows"] = len(training)
     notes["windows_left_out"] = training.left_out
     if training.without_target:
         notes["windows_without_target"] = training.without_target
-    fix_arithmetic()
     return _noted(spec, notes), model.eval()
 
 

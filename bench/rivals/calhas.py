@@ -22,7 +22,7 @@ from bench.paper import PAPER
 from bench.rivals.calhas_twin import EEG, FMRI, Twin
 from bench.stepping import Prediction, Step, made, timed, trainable
 from offline.training.fit_config import FitConfig
-from offline.training.kept_memory import keep_memory
+from offline.training.training_process import keep_memory
 from rtfeedback.arithmetic import fix_arithmetic
 from rtfeedback.models import Calhas
 

@@ -16,10 +16,9 @@ from offline.progress import progress
 from offline.splits.split import RunKey, SplitConfig, split_runs
 from offline.store.dataset import Store
 from offline.training.fit_masked import PretrainFit, Stretches, fit_masked
-from offline.training.kept_memory import keep_memory
 from offline.training.masked_patches import MaskConfig
 from offline.training.pretrained import PretrainedSpec, save_pretrained
-from rtfeedback.arithmetic import fix_arithmetic
+from offline.training.training_process import training_process
 from rtfeedback.chain import ChainConfig, ChainSpec
 from rtfeedback.config import Config
 from rtfeedback.errors import ConfigError, DatasetError
@@ -147,17 +146,15 @@ def pretrain(
     OutputError
         If `out` is there already or cannot be written.
     """
-    fix_arithmetic(threads=0)
-    keep_memory()
-    torch.manual_seed(config.seed)
-    n_times = round(config.model.length * chain.rate)
-    n_bands = chain.n_features // len(chain.channels)
-    shape = Shape(chain.n_features, n_times, 1, chain.rate, chain.hold, n_bands)
-    model = config.model.build(shape)
-    notes = fit_masked(
-        model, stretches, config.fit, config.mask, rate=chain.rate, seed=config.seed
-    )
-    fix_arithmetic()
+    with training_process():
+        torch.manual_seed(config.seed)
+        n_times = round(config.model.length * chain.rate)
+        n_bands = chain.n_features // len(chain.channels)
+        shape = Shape(chain.n_features, n_times, 1, chain.rate, chain.hold, n_bands)
+        model = config.model.build(shape)
+        notes = fit_masked(
+            model, stretches, config.fit, config.mask, rate=chain.rate, seed=config.seed
+        )
     settings = config.model.model_dump(include=set(PatchTransformerSettings.model_fields))
     spec = PretrainedSpec(
         model=PatchTransformerSettings.model_validate(settings),

@@ -87,7 +87,7 @@ def test_a_constant_prediction_has_a_correlation_of_nothing() -> None:
 
 
 def test_by_correlation_a_prediction_gets_the_unit_of_what_was_measured() -> None:
-    """Of one that is right but for noise, the scale is a regression's, the offset the mean's."""
+    """Of one that is right but for noise: a regression's slope and offset."""
     noise, measured = pair(n=400)
     measured = 3.0 + 2.0 * measured
     told = measured + 2.0 * noise  # r = 0.7

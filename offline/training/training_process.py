@@ -1,12 +1,27 @@
-"""Memory that is kept from one training step to the next."""
+"""A process as a training has it: threads to share its sums, and memory that it keeps."""
 
 from __future__ import annotations
 
 import ctypes
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rtfeedback.arithmetic import fix_arithmetic
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's <malloc.h>
 NEVER = 2**31 - 1
+
+
+@contextmanager
+def training_process() -> Iterator[None]:
+    """Train in here; what is published or compared is computed afterwards, as ever."""
+    fix_arithmetic(threads=0)
+    keep_memory()
+    try:
+        yield
+    finally:
+        fix_arithmetic()
 
 
 def keep_memory() -> bool:
