@@ -32,6 +32,7 @@ BATCH = 4
 STEPS, PREDICTIONS = 2, 10  # of a turn
 ORIGINAL = "BENCH_TF_PYTHON"
 KEPT = "--keep-memory"
+OF_SPECTRA = "ours, of spectra"
 RATE, LATENCY = 3 * 1.4, 20.0  # windows/s and ms: the bars, by what the original once did
 HEADER = (
     "contender", "parameters", "training windows/s", "x the twin", "prediction ms", "p90 ms",
@@ -40,10 +41,11 @@ HEADER = (
 NOTE = """Batches of {batch}, {threads} threads, {rounds} interleaved rounds of {steps} steps
 and {predictions} single predictions, after one round that is not counted; medians over all of
 them, peaks of resident memory. *ours* makes the spectra from {samples} samples of 64 channels
-itself; the *twin*, a straightforward torch port (`bench/rivals/calhas_twin.py`), and the
-*original*, eeg-to-fmri 0.0.9 on TensorFlow 2.9 with its own training step and its decoder
-under `tf.function`, are given spectra. Memory is *kept* from step to step by `keep_memory`, as
-`train` does, or *given back* to the system, as processes do that say nothing.
+itself, *ours, of spectra* is given them; the *twin*, a straightforward torch port
+(`bench/rivals/calhas_twin.py`), and the *original*, eeg-to-fmri 0.0.9 on TensorFlow 2.9 with
+its own training step and its decoder under `tf.function`, are given spectra. Memory is *kept*
+from step to step by `keep_memory`, as `train` does, or *given back* to the system, as
+processes do that say nothing.
 """
 NOT_RUN = f"The original was not run: {ORIGINAL} names no Python that has it."
 
@@ -153,9 +155,14 @@ def bars(contenders: Sequence[Contender]) -> str:
     ]
     if original := by_name.get("original"):
         rate, latency = ours.rate / original.rate, ours.latency / original.latency
+        alike = by_name[OF_SPECTRA].latency / original.latency
         lines += [
             _bar(rate >= 3, f"{rate:.2f} x the original's training windows/s, 3 at least"),
-            _bar(latency <= 1, f"{latency:.2f} x its prediction, 1 at most"),
+            _bar(
+                alike <= 1,
+                f"{alike:.2f} x its prediction of spectra, 1 at most"
+                f" ({latency:.2f} x from samples, which it does not take)",
+            ),
         ]
     else:
         lines.append(f"- {NOT_RUN}")
@@ -175,6 +182,7 @@ def report(rounds: int, threads: int) -> str:
             stack.enter_context(started(name, python, ours, *arguments, *given))
             for name, arguments in (
                 ("ours", ("ours", KEPT)),
+                (OF_SPECTRA, ("ours-of-spectra", KEPT)),
                 ("ours, given back", ("ours",)),
                 ("twin", ("twin",)),
                 ("twin, kept", ("twin", KEPT)),

@@ -1,10 +1,10 @@
 """Our `calhas`, or its plain twin, at the paper's shapes, told over stdin what to do.
 
-    python -m bench.rivals.calhas ours|twin --threads N [--keep-memory]
+    python -m bench.rivals.calhas ours|ours-of-spectra|twin --threads N [--keep-memory]
 
 A line of stdin is `train N` or `predict N`; the answer is a line of JSON, what each took in
-seconds. Ours begins with windows of samples and makes its spectra itself; the twin, like the
-original, is given spectra.
+seconds. Ours begins with windows of samples and makes its spectra itself, unless it is given
+them as the twin and the original are.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from bench.paper import PAPER
 from bench.rivals.calhas_twin import EEG, FMRI, Twin
@@ -41,11 +42,25 @@ class Contender:
     """Predict one volume; return the seconds that it took."""
 
 
-def ours(batch: int) -> Contender:
+class Given(nn.Module):
+    """Spectra that are there already, whatever the samples."""
+
+    def __init__(self, batch: int) -> None:
+        super().__init__()
+        self.spectra = torch.randn(batch, *EEG)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return as many as there are windows."""
+        return self.spectra[: len(x)]
+
+
+def ours(batch: int, *, of_spectra: bool = False) -> Contender:
     """Return `rtfeedback.models.Calhas`, stepped as `fit_network` steps it."""
     case = PAPER["calhas"]
     model = made(case.config, case.shape)
     assert isinstance(model, Calhas)
+    if of_spectra:
+        model.spectra = Given(batch)  # type: ignore[assignment]
     fit = FitConfig(
         batch=batch, loss="mae", optimiser="adam", learning_rate=LEARNING_RATE, weight_decay=0.0
     )
@@ -79,7 +94,7 @@ def twin(batch: int) -> Contender:
     return Contender(trainable(model), train, predict)
 
 
-CONTENDERS = {"ours": ours, "twin": twin}
+CONTENDERS = {"ours": ours, "ours-of-spectra": partial(ours, of_spectra=True), "twin": twin}
 
 
 def main() -> None:
