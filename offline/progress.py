@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from math import isfinite
 from typing import TypeVar
 
 from rich.console import Console
@@ -39,7 +40,8 @@ def epochs_bar(total: int) -> Iterator[Callable[[int, float, float, float], None
         task = bar.add_task("", total=total, reached="")
 
         def show(epoch: int, loss: float, validation: float, r: float) -> None:
-            reached = f"loss {loss:.3f} validation {validation:.3f} r {r:.2f}"
+            of_r = f" r {r:.2f}" if isfinite(r) else ""
+            reached = f"loss {loss:.3f} validation {validation:.3f}{of_r}"
             bar.update(task, completed=epoch, reached=reached)
 
         yield show

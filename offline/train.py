@@ -46,8 +46,6 @@ from rtfeedback.models import MeanPowerConfig, ModelConfig, Network, Ridge, Ridg
 from rtfeedback.models.volume import VolumeNetwork
 from rtfeedback.windows import WindowSpec
 
-LOGS = "logs"  # folder beside the checkpoint: TensorBoard's, a folder below it for each
-
 
 class TrainConfig(Config):
     """A recipe: which model, on which runs, fitted how."""
@@ -124,7 +122,7 @@ def train(
     if passes != 1:
         check_passes(planned.spec, passes)
     key = key_of(store.hash, config, planned.spec)
-    log = training_log(out.parent / LOGS / out.name, config.fit.epochs)
+    log = training_log(out, config.fit.epochs)
     with unfinished(out, key) as folder:
         spec, model = fit(planned, log, TrainingState(folder))
         if passes > 1:

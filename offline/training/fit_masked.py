@@ -11,13 +11,15 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from offline.progress import epochs_bar
 from offline.store.batches import made_ahead
 from offline.store.dataset import window_at
 from offline.store.examples import feature_statistics
 from offline.training.best import Best
 from offline.training.descent import Descent, mean_loss
+from offline.training.epochs import run_epochs
 from offline.training.masked_patches import MaskConfig, MaskedPatches
+from offline.training.training_log import Log
+from offline.training.training_state import TrainingState
 from rtfeedback.config import Config
 from rtfeedback.errors import ConfigError, DatasetError
 from rtfeedback.models.patch_transformer import PatchTransformer
@@ -73,6 +75,8 @@ def fit_masked(
     *,
     rate: float,
     seed: int,
+    log: Log | None = None,
+    state: TrainingState | None = None,
 ) -> dict[str, float | int | str]:
     """Fit a transformer by hiding patches; return what it reached.
 
@@ -89,6 +93,8 @@ def fit_masked(
         Of the features, in hertz.
     seed : int
         Of windows and masks.
+    log, state : optional
+        As `run_epochs`.
 
     Raises
     ------
@@ -97,47 +103,82 @@ def fit_masked(
     ConfigError
         If windows are shorter than what the model sees, or the training diverges.
     """
-    n_patches = round(fit.length * rate) // model.stride
-    _check_length(model, n_patches, fit.length)
-    n_times = n_patches * model.stride
-    train, validation = (
-        [each for each in part if len(each) >= n_times]
-        for part in (stretches.train, stretches.validation)
-    )
-    if not train:
-        raise DatasetError(
-            "No recording holds a whole window",
-            found=f"{fit.length:g} s of settled EEG in none of {len(stretches.train)}",
-            do="Shorten fit.length, or record for longer",
-        )
-    model.scaler.fit(*feature_statistics(lambda: train))
-    network = MaskedPatches(model, mask).to(fit.device)
-    descent = Descent(
-        network,
-        fit.epochs * -(-fit.windows // fit.batch),
-        optimiser="adamw",
-        largest=fit.learning_rate,
-        warm_up=WARM_UP,
-        weight_decay=fit.weight_decay,
-        clip=LARGEST_GRADIENT,
-    )
-    rng = np.random.default_rng(seed)
-    best = Best.untrained(model)
-    with epochs_bar(fit.epochs) as show:
-        for epoch in range(1, fit.epochs + 1):
-            made = _batches(network, _anywhere(train, n_times, rng, fit.windows), rng, fit)
-            loss = reached = _one_epoch(network, descent, made)
-            if validation:
-                same = np.random.default_rng(0)
-                held = _batches(network, _in_turn(validation, n_times), same, fit)
-                reached = _validate(network, held)
-            show(epoch, loss, reached, float("nan"))
-            best.see(model, epoch, reached, judged=bool(validation))
-            if best.waited(epoch) >= fit.patience:
-                break
-    model.load_state_dict(best.weights)
+    fitting = MaskedFitting(model, stretches, fit, mask, rate=rate, seed=seed)
+    run_epochs(fitting, log, state)
+    model.load_state_dict(fitting.best.weights)
     model.cpu()
-    return {"epochs": best.epoch, "loss": best.loss}
+    return {"epochs": fitting.best.epoch, "loss": fitting.best.loss}
+
+
+class MaskedFitting:
+    """A transformer on its way, epoch by epoch; see `Epochs`."""
+
+    augment = None
+
+    def __init__(
+        self,
+        transformer: PatchTransformer,
+        stretches: Stretches,
+        fit: PretrainFit,
+        mask: MaskConfig,
+        *,
+        rate: float,
+        seed: int,
+    ) -> None:
+        n_patches = round(fit.length * rate) // transformer.stride
+        _check_length(transformer, n_patches, fit.length)
+        self._fit, self._n_times = fit, n_patches * transformer.stride
+        self._train, self._validation = (
+            [each for each in part if len(each) >= self._n_times]
+            for part in (stretches.train, stretches.validation)
+        )
+        if not self._train:
+            raise DatasetError(
+                "No recording holds a whole window",
+                found=f"{fit.length:g} s of settled EEG in none of {len(stretches.train)}",
+                do="Shorten fit.length, or record for longer",
+            )
+        transformer.scaler.fit(*feature_statistics(lambda: self._train))
+        self._transformer = transformer
+        self.model = MaskedPatches(transformer, mask).to(fit.device)
+        self.descent = Descent(
+            self.model,
+            fit.epochs * -(-fit.windows // fit.batch),
+            optimiser="adamw",
+            largest=fit.learning_rate,
+            warm_up=WARM_UP,
+            weight_decay=fit.weight_decay,
+            clip=LARGEST_GRADIENT,
+        )
+        self.rng = np.random.default_rng(seed)
+        self.epoch, self.best = 0, Best.untrained(transformer)
+
+    @property
+    def over(self) -> bool:
+        """Whether all epochs are done, or too many without getting better."""
+        patient = self.best.waited(self.epoch) < self._fit.patience
+        return self.epoch >= self._fit.epochs or not patient
+
+    def one_epoch(self) -> tuple[float, float, float, float]:
+        """Return the loss, the validation's loss, NaN for its r, and the last learning rate."""
+        windows = _anywhere(self._train, self._n_times, self.rng, self._fit.windows)
+        loss = reached = self._descend(_batches(self.model, windows, self.rng, self._fit))
+        self.epoch += 1
+        if self._validation:
+            same = np.random.default_rng(0)
+            held = _in_turn(self._validation, self._n_times)
+            reached = _validate(self.model, _batches(self.model, held, same, self._fit))
+        self.best.see(self._transformer, self.epoch, reached, judged=bool(self._validation))
+        return loss, reached, np.nan, self.descent.rate
+
+    def _descend(self, made: Iterator[tuple[Tensor, Tensor]]) -> float:
+        self.model.train()
+        losses = []
+        for x, hidden in made_ahead(made):
+            loss = self.model(x, hidden)
+            self.descent(loss)
+            losses.append(loss.detach())
+        return mean_loss(losses)
 
 
 def _check_length(model: PatchTransformer, n_patches: int, length: float) -> None:
@@ -182,18 +223,6 @@ def _batches(
             torch.from_numpy(np.stack(batch)).to(fit.device),
             torch.from_numpy(hidden).to(fit.device),
         )
-
-
-def _one_epoch(
-    network: MaskedPatches, descent: Descent, made: Iterator[tuple[Tensor, Tensor]]
-) -> float:
-    network.train()
-    losses = []
-    for x, hidden in made_ahead(made):
-        loss = network(x, hidden)
-        descent(loss)
-        losses.append(loss.detach())
-    return mean_loss(losses)
 
 
 @torch.inference_mode()

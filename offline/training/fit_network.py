@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from offline.training.epochs import run_epochs
 from offline.training.fit_config import FitConfig
 from offline.training.fitting import Fitting, Supervised
 from offline.training.training_log import Log
@@ -24,8 +25,7 @@ def fit_network(
     """Train a network; return what it reached.
 
     The weights kept are those of the epoch with the lowest validation loss, or of the
-    last epoch where there is no validation part. A training that was killed goes on after
-    its last whole epoch, to the same weights as one that was not.
+    last epoch where there is no validation part.
 
     Parameters
     ----------
@@ -52,14 +52,7 @@ def fit_network(
     fitting = Fitting(
         model, config, train, validation, seed=seed, waveforms=waveforms, n_bands=n_bands
     )
-    if state is not None:
-        state.restore(fitting)
-    while not fitting.over:
-        loss, reached, r, rate = fitting.one_epoch()
-        if log is not None:
-            log.epoch(fitting.epoch, loss, reached, r, rate)
-        if state is not None:
-            state.keep(fitting)
+    run_epochs(fitting, log, state)
     model.load_state_dict(fitting.best.weights)
     model.cpu()
     notes: dict[str, float | int | str] = {

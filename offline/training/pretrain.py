@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 from pydantic import Field
 
@@ -14,11 +16,14 @@ from offline.eeg.features import through_chain
 from offline.eeg.recordings import read_recording
 from offline.progress import progress
 from offline.splits.split import RunKey, SplitConfig, split_runs
+from offline.staging import unfinished
 from offline.store.dataset import Store
 from offline.training.fit_masked import PretrainFit, Stretches, fit_masked
 from offline.training.masked_patches import MaskConfig
 from offline.training.pretrained import PretrainedSpec, save_pretrained
+from offline.training.training_log import training_log
 from offline.training.training_process import training_process
+from offline.training.training_state import TrainingState, key_of
 from rtfeedback.chain import ChainConfig, ChainSpec
 from rtfeedback.config import Config
 from rtfeedback.errors import ConfigError, DatasetError
@@ -28,6 +33,7 @@ from rtfeedback.models.patch_transformer import (
     PatchTransformerConfig,
     PatchTransformerSettings,
 )
+from rtfeedback.signals import Float32
 
 HELD_BACK = 0.2  # of each recording of a folder, its end: to stop by
 OWN_CHAIN = "samples"  # of a folder's recordings, by the defaults
@@ -137,6 +143,8 @@ def pretrain(
 ) -> PretrainedSpec:
     """Pretrain on continuous features that came out of a chain, and write the weights.
 
+    One that was killed goes on after its last whole epoch, when it is called again.
+
     Raises
     ------
     DatasetError
@@ -146,14 +154,34 @@ def pretrain(
     OutputError
         If `out` is there already or cannot be written.
     """
-    with training_process():
+    key = key_of(config, chain, *map(_digest, (*stretches.train, *stretches.validation)))
+    with unfinished(out, key) as folder:
+        return _pretrain(stretches, chain, out, config, TrainingState(folder))
+
+
+def _pretrain(
+    stretches: Stretches,
+    chain: ChainSpec,
+    out: Path,
+    config: PretrainConfig,
+    state: TrainingState,
+) -> PretrainedSpec:
+    log = training_log(out, config.fit.epochs)
+    with training_process(), log as told:
         torch.manual_seed(config.seed)
         n_times = round(config.model.length * chain.rate)
         n_bands = chain.n_features // len(chain.channels)
         shape = Shape(chain.n_features, n_times, 1, chain.rate, chain.hold, n_bands)
         model = config.model.build(shape)
         notes = fit_masked(
-            model, stretches, config.fit, config.mask, rate=chain.rate, seed=config.seed
+            model,
+            stretches,
+            config.fit,
+            config.mask,
+            rate=chain.rate,
+            seed=config.seed,
+            log=told,
+            state=state,
         )
     settings = config.model.model_dump(include=set(PatchTransformerSettings.model_fields))
     spec = PretrainedSpec(
@@ -167,3 +195,7 @@ def pretrain(
     )
     save_pretrained(out, spec, model.eval())
     return spec
+
+
+def _digest(features: Float32) -> str:
+    return hashlib.sha256(np.ascontiguousarray(features).data).hexdigest()

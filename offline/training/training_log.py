@@ -14,6 +14,8 @@ from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
 from offline.progress import epochs_bar
 
+LOGS = "logs"  # the folder beside what is trained; below it one for each training
+
 
 class Log(Protocol):
     """Who is told of a training's epochs."""
@@ -29,13 +31,13 @@ class TrainingLog:
     ----------
     show : callable
         Epoch, loss, validation loss and r: the bar.
-    writer : EventFileWriter
+    folder : Path
+        Of TensorBoard's file, which is begun with the first epoch.
     """
 
-    def __init__(
-        self, show: Callable[[int, float, float, float], None], writer: EventFileWriter
-    ) -> None:
-        self._show, self._writer = show, writer
+    def __init__(self, show: Callable[[int, float, float, float], None], folder: Path) -> None:
+        self._show, self._folder = show, folder
+        self._writer: EventFileWriter | None = None
 
     def epoch(self, epoch: int, loss: float, validation: float, r: float, rate: float) -> None:
         """Tell what an epoch reached."""
@@ -53,24 +55,31 @@ class TrainingLog:
                 if isfinite(value)
             ]
         )
+        if self._writer is None:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._writer = EventFileWriter(str(self._folder))
         self._writer.add_event(Event(step=epoch, summary=summary))
+
+    def close(self) -> None:
+        """Write what is left."""
+        if self._writer is not None:
+            self._writer.close()
 
 
 @contextmanager
-def training_log(folder: Path, epochs: int) -> Iterator[TrainingLog]:
-    """Show a bar, and write TensorBoard's event file into a folder.
+def training_log(out: Path, epochs: int) -> Iterator[TrainingLog]:
+    """Show a bar, and write TensorBoard's event file for what will lie at a path.
 
     Parameters
     ----------
-    folder : Path
-        `tensorboard --logdir` of the folder above it shows all trainings side by side.
+    out : Path
+        `tensorboard --logdir` of `logs` beside it shows all trainings side by side.
     epochs : int
         At most.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    writer = EventFileWriter(str(folder))
-    try:
-        with epochs_bar(epochs) as show:
-            yield TrainingLog(show, writer)
-    finally:
-        writer.close()
+    with epochs_bar(epochs) as show:
+        log = TrainingLog(show, out.parent / LOGS / out.name)
+        try:
+            yield log
+        finally:
+            log.close()

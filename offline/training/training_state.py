@@ -21,7 +21,7 @@ from rtfeedback.config import Config
 from rtfeedback.errors import OutputError
 
 if TYPE_CHECKING:
-    from offline.training.fitting import Fitting
+    from offline.training.epochs import Epochs
 
 FILE = "state.safetensors"  # tensors, and the rest as JSON in its header: no code in data
 FACTS = "facts"
@@ -47,7 +47,7 @@ class TrainingState:
     def __init__(self, folder: Path) -> None:
         self._path = folder / FILE
 
-    def keep(self, fitting: Fitting) -> None:
+    def keep(self, fitting: Epochs) -> None:
         """Keep the state as it is now, whole or not at all.
 
         Raises
@@ -64,7 +64,7 @@ class TrainingState:
             raise _as_of_the_system(error, begun) from error
         begun.replace(self._path)
 
-    def restore(self, fitting: Fitting) -> None:
+    def restore(self, fitting: Epochs) -> None:
         """Bring a training to where it was kept, if it was.
 
         Raises
@@ -101,7 +101,7 @@ def _as_of_the_system(error: SafetensorError, path: Path) -> OSError:
     return OSError(number, os.strerror(number), str(path))
 
 
-def _facts(fitting: Fitting) -> dict[str, Any]:
+def _facts(fitting: Epochs) -> dict[str, Any]:
     best = fitting.best
     return {
         "epoch": fitting.epoch,
@@ -111,7 +111,7 @@ def _facts(fitting: Fitting) -> dict[str, Any]:
     }
 
 
-def _tensors(fitting: Fitting) -> Iterator[tuple[str, Tensor]]:
+def _tensors(fitting: Epochs) -> Iterator[tuple[str, Tensor]]:
     for name, tensor in fitting.model.state_dict().items():
         yield f"model.{name}", tensor.cpu().contiguous().clone()
     for name, tensor in fitting.best.weights.items():
@@ -126,7 +126,7 @@ def _tensors(fitting: Fitting) -> Iterator[tuple[str, Tensor]]:
         yield "random.cuda", torch.cuda.get_rng_state()
 
 
-def _restore(fitting: Fitting, facts: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+def _restore(fitting: Epochs, facts: dict[str, Any], tensors: dict[str, Tensor]) -> None:
     fitting.model.load_state_dict(_below("model.", tensors))
     state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in _below("optimiser.", tensors).items():

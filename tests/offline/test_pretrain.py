@@ -20,6 +20,7 @@ from offline.splits.split import SplitConfig
 from offline.store.dataset import Run, Store
 from offline.store.examples import feature_statistics
 from offline.train import TrainConfig, train
+from offline.training.epochs import Epochs
 from offline.training.fit_masked import Stretches, fit_masked
 from offline.training.fitting import Fitting
 from offline.training.learning_rate import learning_rate
@@ -31,11 +32,13 @@ from offline.training.pretrain import (
     pretrain_store,
 )
 from offline.training.pretrained import (
+    WEIGHTS_FILE,
     load_pretrained,
     notes_of_pretrained,
     transformer_of,
 )
 from offline.training.split_examples import split_store
+from offline.training.training_state import TrainingState
 from rtfeedback.chain import ChainConfig
 from rtfeedback.chain.spec import BandPowerConfig
 from rtfeedback.errors import CheckpointError, ConfigError, DatasetError, OutputError
@@ -251,6 +254,38 @@ def test_a_folder_of_recordings_is_gone_through_the_chain(
     rows = sum(len(run.features("tokens")) for run in list(store.runs.values())[:2])
     assert spec.hours == pytest.approx(0.8 * rows / 4.0 / 3600, rel=0.01)
     load_pretrained(tmp_path / "a", built(store), store.chain("tokens"))
+
+
+class Killed(BaseException):
+    """As a signal would end the process."""
+
+
+def test_a_pretraining_that_was_killed_goes_on_to_the_same_weights(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = recipe(fit={"epochs": 3})
+    whole = pretrain_store(store, tmp_path / "whole", config)
+    keep, epochs = TrainingState.keep, list[int]()
+
+    def until_killed(state: TrainingState, fitting: Epochs) -> None:
+        keep(state, fitting)
+        epochs.append(fitting.epoch)
+        if len(epochs) == 2:
+            raise Killed
+
+    monkeypatch.setattr(TrainingState, "keep", until_killed)
+    with pytest.raises(Killed):
+        pretrain_store(store, tmp_path / "out", config)
+    assert not (tmp_path / "out").exists()
+    again = pretrain_store(store, tmp_path / "out", config)
+    assert epochs == [1, 2, 3]
+    assert again == whole
+    first, second = ((tmp_path / name / WEIGHTS_FILE).read_bytes() for name in ("whole", "out"))
+    assert first == second
+    logs = {path.parent.name for path in (tmp_path / "logs").glob("*/events.*")}
+    assert logs == {"whole", "out"}
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {"whole", "out", "logs"}
 
 
 def test_recordings_alone_give_a_chain(bids: Path) -> None:
