@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from bench.checkpoint import labels_of
-from offline.store.dataset import MANIFEST, ROIManifest, RunManifest, Store, StoreManifest
+from offline.store.dataset import MANIFEST, Store
+from offline.store.manifest import ROIManifest, RunManifest, StoreManifest
 from rtfeedback.chain import ChainConfig, ChainSpec
 from rtfeedback.signals import Float32
 

@@ -19,16 +19,15 @@ from offline.datasets.tables import read_json
 from offline.eeg.chains import common_chains, fit_chains, takes_fitting
 from offline.progress import say
 from offline.staging import staged_folder
-from offline.store.dataset import (
-    MANIFEST,
-    SHARED,
+from offline.store.dataset import MANIFEST, SHARED
+from offline.store.find_jobs import find_jobs
+from offline.store.manifest import (
     ROIManifest,
     RunManifest,
     SkippedRun,
     StoreManifest,
     VolumeManifest,
 )
-from offline.store.find_jobs import find_jobs
 from offline.store.parallel import in_parallel
 from offline.store.prepare_config import PrepareConfig
 from offline.store.prepare_run import RUN, Checked, RunJob, check_run, prepare_run

@@ -13,7 +13,8 @@ import pytest
 from offline.alignment.align import align
 from offline.eeg.features import through_chain
 from offline.eeg.recordings import Recording
-from offline.store.dataset import Run, RunManifest, StoreManifest, window_at
+from offline.store.dataset import Run, window_at
+from offline.store.manifest import RunManifest, StoreManifest
 from rtfeedback.chain import Chain, ChainConfig, ChainSpec
 from rtfeedback.chain.spec import BandPowerConfig
 from rtfeedback.online.line import Line

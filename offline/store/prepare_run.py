@@ -27,7 +27,7 @@ from offline.eeg.clean_eeg import Cleaned, clean_recording
 from offline.eeg.features import through_chain
 from offline.eeg.kept_eeg import keep, kept
 from offline.eeg.recordings import Recording
-from offline.store.dataset import RunManifest
+from offline.store.manifest import RunManifest
 from offline.store.prepare_config import PrepareConfig
 from offline.store.task import held_conditions
 from rtfeedback.chain import ChainSpec

@@ -9,30 +9,22 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
 from typing import Any, Literal
 
-import numpy as np
 from numpy.typing import NDArray
 
+from rtfeedback.online.record_files import Item, RecordFiles, Row
 from rtfeedback.online.syncing import Syncing
-from rtfeedback.online.whole_file import WholeFile
-from rtfeedback.signals import Float64, label_of
-from rtfeedback.xdf import StreamHeader, writing
-from rtfeedback.xdf.chunks import DTYPES
+from rtfeedback.signals import Float64
 
-BOUNDARY = 10.0  # s between the marks by which a damaged XDF file is read on
 LATE = 30.0  # s for which the disk may take nothing; more, and recording is lost
 WAITING = 256 * 2**20  # bytes that may wait for the disk; more, and recording is lost
 CLOSING = 10.0  # s that the end of a run waits for the disk
-FRAMES = "volumes.f4"  # voxels of published volumes, one after the other
 _OVERHEAD = 256  # bytes that anything costs while it waits
-
-Row = tuple[Any, ...] | str  # a marker: text or number by channel
-_Item = tuple[Callable[..., None], tuple[Any, ...]]
 
 
 class Recorder:
@@ -59,14 +51,14 @@ class Recorder:
     def __init__(self, folder: Path, stem: str, *, frames: bool = False) -> None:
         self._why = ""  # it is lost
         self._frames = frames
-        self._disk = _Disk(folder, stem, frames)
+        self._disk = RecordFiles(folder, stem, frames)
         self._since: deque[float] = deque()  # when each batch that waits was handed over
-        self._items: list[_Item] = []
+        self._items: list[Item] = []
         self._size = 0  # bytes in `_items`
         self._streams = 0
         # Bytes handed over, and written: each is counted by one thread only.
         self._given, self._taken = 0, 0
-        self._queue: SimpleQueue[tuple[list[_Item], int] | None] = SimpleQueue()
+        self._queue: SimpleQueue[tuple[list[Item], int] | None] = SimpleQueue()
         self._syncing = Syncing(folder, self._disk.files, self._fail)
         self._thread = Thread(target=self._work, name="recorder", daemon=True)
         self._thread.start()
@@ -201,112 +193,3 @@ class Recorder:
         self._disk.failed = True
         said = f"{type(error).__name__}: {error}"
         self._lose((error.strerror or str(error)) if isinstance(error, OSError) else said)
-
-
-class _Disk:
-    """The files of a record, which one thread writes."""
-
-    def __init__(self, folder: Path, stem: str, frames: bool) -> None:
-        self.failed = False
-        self._files: dict[str, WholeFile] = {}
-        # In the order in which they are written.
-        names = {"frames": FRAMES} if frames else {}
-        names |= {"messages": "messages.jsonl", "log": "run.log"}
-        try:
-            for key, name in {"xdf": f"{stem}.xdf", **names}.items():
-                self._files[key] = WholeFile(folder / name)
-            self._xdf = self._files["xdf"]
-            self._xdf.pieces.append(writing.file_header())
-            self._xdf.write()
-        except OSError:
-            with suppress(OSError):
-                self.close()
-            raise
-        self._streams: dict[int, _Stream] = {}
-        self._marked = time.monotonic()
-
-    @property
-    def files(self) -> list[WholeFile]:
-        """In the order in which they are written."""
-        return list(self._files.values())
-
-    def begin(self, stream: int, xml: str) -> None:
-        header = writing.described(stream, xml)
-        self._streams[stream] = _Stream(header)
-        self._xdf.pieces.append(writing.stream_header(header))
-
-    def samples(self, stream: int, stamps: Float64, values: NDArray[Any]) -> None:
-        self._xdf.pieces.append(self._streams[stream].numbers(stamps, values))
-
-    def markers(self, stream: int, stamps: Sequence[float], rows: Sequence[Row]) -> None:
-        self._xdf.pieces.append(self._streams[stream].labels(stamps, rows))
-
-    def line(self, file: str, text: str) -> None:
-        self._files[file].pieces.append((text + "\n").encode("utf-8", "backslashreplace"))
-
-    def frame(self, frame: bytes) -> None:
-        self._files["frames"].pieces.append(frame)
-
-    def end(self, stream: int) -> None:
-        self._xdf.pieces.append(self._streams.pop(stream).footer())
-
-    def write(self, items: list[_Item]) -> None:
-        """Write a batch, unless the disk failed before; each file gets its part in one go."""
-        if self.failed:
-            return
-        for encode, what in items:
-            encode(*what)
-        now = time.monotonic()
-        if self._xdf.pieces and now - self._marked >= BOUNDARY:
-            self._xdf.pieces.append(writing.boundary())
-            self._marked = now
-        for file in self._files.values():
-            file.write()
-
-    def finish(self) -> None:
-        self.write([(self.end, (stream,)) for stream in self._streams])
-
-    def close(self) -> None:
-        with ExitStack() as each:  # whatever becomes of another
-            for file in self._files.values():
-                each.callback(file.close)
-
-
-class _Stream:
-    """One stream of the XDF file, and what its footer says."""
-
-    def __init__(self, header: StreamHeader) -> None:
-        self._header = header
-        self._first, self._last, self._count = 0.0, 0.0, 0
-
-    def numbers(self, stamps: Float64, values: NDArray[Any]) -> bytes:
-        dtype = DTYPES.get(self._header.channel_format)
-        if dtype is None or values.shape[1:] != (self._header.n_channels,):
-            raise ValueError(f"{values.shape} numbers in a stream of {self}")
-        self._saw(stamps)
-        exact = values.astype(dtype, casting="safe", copy=False)
-        return writing.numbers(self._header.stream, stamps, exact)
-
-    def labels(self, stamps: Sequence[float], rows: Sequence[Row]) -> bytes:
-        dtype, n = DTYPES.get(self._header.channel_format), self._header.n_channels
-        whole = [(row,) if isinstance(row, str) else row for row in rows]
-        if any(len(row) < n for row in whole):
-            raise ValueError(f"rows too short for a stream of {self}")
-        if dtype is not None:
-            return self.numbers(np.array(stamps, np.float64), np.array(whole, dtype))
-        self._saw(stamps)
-        # Where what a stream said of itself had to be mended, one channel of text is left.
-        texts = [[label_of(value) for value in row[:n]] for row in whole]
-        return writing.texts(self._header.stream, stamps, texts)
-
-    def footer(self) -> bytes:
-        return writing.stream_footer(self._header.stream, self._first, self._last, self._count)
-
-    def __str__(self) -> str:
-        return f"{self._header.n_channels} channels of {self._header.channel_format}"
-
-    def _saw(self, stamps: Sequence[float] | Float64) -> None:
-        if len(stamps):
-            self._first = self._first if self._count else float(stamps[0])
-            self._last = float(stamps[-1])
-            self._count += len(stamps)

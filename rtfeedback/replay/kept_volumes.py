@@ -8,7 +8,7 @@ from math import prod
 
 from rtfeedback.errors import RecordingError
 from rtfeedback.models.volume import VolumeSpec
-from rtfeedback.online.recorder import FRAMES
+from rtfeedback.online.record_files import FRAMES
 from rtfeedback.replay.archive import Archive
 
 

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from offline.store.dataset import Run, RunManifest, Store, StoreManifest, window_at
+from offline.store.dataset import Run, Store, window_at
 from offline.store.examples import N_BLOCKS, Examples, Holds
+from offline.store.manifest import RunManifest, StoreManifest
 from rtfeedback.artefacts import ArtefactRule
 from rtfeedback.chain import ChainConfig, ChainSpec
 from rtfeedback.chain.limits import ArtefactLimits

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from offline.splits.blocks import BESIDE, Part
 from offline.splits.parts import Split
 from offline.splits.split import SplitConfig
-from offline.store.dataset import Run, RunManifest, Store, StoreManifest
+from offline.store.dataset import Run, Store
 from offline.store.examples import Examples
+from offline.store.manifest import RunManifest, StoreManifest
 from offline.training.split_examples import examples_of, split_store
 from rtfeedback.chain import ChainConfig, ChainSpec
 from rtfeedback.errors import DatasetError

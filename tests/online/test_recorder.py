@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rtfeedback.online import recorder, syncing
+from rtfeedback.online import record_files, recorder, syncing
 from rtfeedback.online.recorder import Recorder
 from rtfeedback.online.whole_file import WholeFile
 from rtfeedback.xdf import (
@@ -260,7 +260,7 @@ def test_what_was_handed_over_is_on_the_disk_while_the_run_goes_on(
 def test_boundaries_are_written_as_time_goes_by(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, every: float, marks: int
 ) -> None:
-    monkeypatch.setattr(recorder, "BOUNDARY", every)
+    monkeypatch.setattr(record_files, "BOUNDARY", every)
     record = Recorder(tmp_path, "run")
     stream = record.stream(FLOAT32)
     for step in range(2):
