@@ -17,6 +17,7 @@ from torch import nn
 
 from offline.rehearsal import two_free_ports
 from rtfeedback import cli
+from rtfeedback.arithmetic import fix_arithmetic
 from rtfeedback.chain import ChainConfig, ChainSpec
 from rtfeedback.chain.spec import BandPowerConfig
 from rtfeedback.checkpoint import CheckpointSpec, Target, Training
@@ -38,6 +39,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         folder = item.path.relative_to(ROOT / "tests").parts[0]
         if folder not in SIDE_BY_SIDE or item.path.name in LIVE:
             item.add_marker("alone")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """Compute as a run does: for small shapes more threads only wait for each other."""
+    fix_arithmetic()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -2,55 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
-import numpy as np
-from torch import nn
-
-from offline.training.augment import Augment
-from offline.training.best import Best
-from offline.training.descent import Descent
 from offline.training.training_log import Log
-from offline.training.training_state import TrainingState
-
-
-class Epochs(Protocol):
-    """A network on its way, and all that its next epoch depends on.
-
-    Attributes
-    ----------
-    epoch : int
-        How many are done.
-    """
-
-    epoch: int
-
-    @property
-    def model(self) -> nn.Module:
-        """All that is trained."""
-
-    @property
-    def descent(self) -> Descent:
-        """How it is."""
-
-    @property
-    def rng(self) -> np.random.Generator:
-        """Return the generator of what is drawn beside torch's own draws."""
-
-    @property
-    def augment(self) -> Augment | None:
-        """What is done to windows at random."""
-
-    @property
-    def best(self) -> Best:
-        """The epoch that is kept."""
-
-    @property
-    def over(self) -> bool:
-        """Whether all epochs are done, or too many without getting better."""
-
-    def one_epoch(self) -> tuple[float, float, float, float]:
-        """Return the loss, the validation's loss and r, and the last learning rate."""
+from offline.training.training_state import Epochs, TrainingState
 
 
 def run_epochs(

@@ -10,18 +10,19 @@ import re
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
+from offline.training.augment import Augment
+from offline.training.best import Best
+from offline.training.descent import Descent
 from rtfeedback.config import Config
 from rtfeedback.errors import OutputError
-
-if TYPE_CHECKING:
-    from offline.training.epochs import Epochs
 
 FILE = "state.safetensors"  # tensors, and the rest as JSON in its header: no code in data
 FACTS = "facts"
@@ -33,6 +34,45 @@ def key_of(*depends: Config | str | int) -> str:
     versions = {name: version(name) for name in PACKAGES}
     told = [e.model_dump(mode="json") if isinstance(e, Config) else e for e in depends]
     return hashlib.sha256(json.dumps([*told, versions], sort_keys=True).encode()).hexdigest()
+
+
+class Epochs(Protocol):
+    """A network on its way, and all that its next epoch depends on.
+
+    Attributes
+    ----------
+    epoch : int
+        How many are done.
+    """
+
+    epoch: int
+
+    @property
+    def model(self) -> nn.Module:
+        """All that is trained."""
+
+    @property
+    def descent(self) -> Descent:
+        """How it is."""
+
+    @property
+    def rng(self) -> np.random.Generator:
+        """Return the generator of what is drawn beside torch's own draws."""
+
+    @property
+    def augment(self) -> Augment | None:
+        """What is done to windows at random."""
+
+    @property
+    def best(self) -> Best:
+        """The epoch that is kept."""
+
+    @property
+    def over(self) -> bool:
+        """Whether all epochs are done, or too many without getting better."""
+
+    def one_epoch(self) -> tuple[float, float, float, float]:
+        """Return the loss, the validation's loss and r, and the last learning rate."""
 
 
 class TrainingState:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -60,14 +60,6 @@ ZOO: dict[str, dict[str, Any]] = {
     "volume-lowrank": {"name": "volume-lowrank", "components": 3, "encoder": ENCODER},
 }
 each_model = pytest.mark.parametrize("name", ZOO)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def config_of(name: str) -> AnyModelConfig:

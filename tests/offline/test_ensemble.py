@@ -20,6 +20,7 @@ from rtfeedback.checkpoint import load_checkpoint
 from rtfeedback.errors import ConfigError
 from rtfeedback.predictor import Predictor
 from rtfeedback.signals import Float32
+from tests.offline.killed import Killed
 
 
 def tcn(seed: int = 3, **model: Any) -> TrainConfig:
@@ -102,10 +103,6 @@ def test_its_checkpoint_says_how_many_there_are_and_it_is_judged_as_any(
     assert spec.training.notes["loss"] == pytest.approx(np.mean(np.array(losses, float)))
     report = evaluate(Predictor.load(both), store, tmp_path / "out")
     assert report["uncertainty"]["factor"] > 1  # weights that agree know nothing of noise
-
-
-class Killed(BaseException):
-    """As a signal would end the process."""
 
 
 def test_members_that_began_with_other_weights_are_not_gone_on_with(

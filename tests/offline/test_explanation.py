@@ -19,7 +19,6 @@ from offline.explanation.shares import Shares
 from offline.explanation.topography import Head
 from offline.explanation.views import SampleView, View, view_of
 from offline.store.dataset import Store
-from rtfeedback.arithmetic import fix_arithmetic
 from rtfeedback.chain import ChainConfig, ChainSpec
 from rtfeedback.chain.spec import BandPowerConfig
 from rtfeedback.checkpoint import CheckpointSpec, Target, Training, load_checkpoint
@@ -63,11 +62,6 @@ ZOO: dict[str, dict[str, Any]] = {
         "encoder": {"name": "tcn", "blocks": 3, "width": 8},
     },
 }
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> None:
-    fix_arithmetic()
 
 
 def chain(*, tokens: bool) -> ChainSpec:

@@ -15,10 +15,10 @@ from offline.store.dataset import Store
 from offline.train import TrainConfig, train
 from offline.training import training_state
 from offline.training.fitting import Fitting
-from offline.training.training_state import TrainingState
 from rtfeedback.checkpoint import Checkpoint, load_checkpoint
 from rtfeedback.errors import CheckpointError, ConfigError, OutputError
 from rtfeedback.predictor import Predictor
+from tests.offline.killed import Killed, kill_after
 
 
 def eegnet(**fit: Any) -> TrainConfig:
@@ -122,10 +122,6 @@ def test_a_training_that_diverges_is_refused(
     assert not [*tmp_path.iterdir()]
 
 
-class Killed(BaseException):
-    """As a signal would end the process."""
-
-
 @pytest.mark.parametrize("after", [1, 3])
 @pytest.mark.parametrize("recipe", [tcn, eegnet])
 def test_a_training_that_was_killed_goes_on_to_the_same_weights(
@@ -137,15 +133,7 @@ def test_a_training_that_was_killed_goes_on_to_the_same_weights(
 ) -> None:
     config = recipe(epochs=4, augment={"noise": 0.1, "channel_dropout": 0.1})
     whole = trained(store, tmp_path / "whole", config)
-    keep, epochs = TrainingState.keep, list[int]()
-
-    def until_killed(state: TrainingState, fitting: Fitting) -> None:
-        keep(state, fitting)
-        epochs.append(fitting.epoch)
-        if len(epochs) == after:
-            raise Killed
-
-    monkeypatch.setattr(TrainingState, "keep", until_killed)
+    epochs = kill_after(monkeypatch, after)
     with pytest.raises(Killed):
         train(store, tmp_path / "out", config)
     assert not (tmp_path / "out").exists()
@@ -159,16 +147,9 @@ def test_a_training_that_was_killed_goes_on_to_the_same_weights(
 def test_what_was_kept_and_is_torn_is_said_and_then_begun_anew(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    keep = TrainingState.keep
-
-    def killed(state: TrainingState, fitting: Fitting) -> None:
-        keep(state, fitting)
-        raise Killed
-
-    with monkeypatch.context() as patched:
-        patched.setattr(TrainingState, "keep", killed)
-        with pytest.raises(Killed):
-            train(store, tmp_path / "out", tcn())
+    kill_after(monkeypatch, 1)
+    with pytest.raises(Killed):
+        train(store, tmp_path / "out", tcn())
     (kept,) = tmp_path.glob(".out.unfinished/parts/*.safetensors")
     kept.write_bytes(kept.read_bytes()[:2000])
     with pytest.raises(OutputError, match=r"cannot be read.*give the same command again"):
@@ -199,16 +180,9 @@ def test_a_full_disk_is_said_and_the_training_goes_on_once_there_is_room(
 def test_what_was_kept_of_another_training_is_let_go(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    keep = TrainingState.keep
-
-    def killed(state: TrainingState, fitting: Fitting) -> None:
-        keep(state, fitting)
-        raise Killed
-
-    with monkeypatch.context() as patched:
-        patched.setattr(TrainingState, "keep", killed)
-        with pytest.raises(Killed):
-            train(store, tmp_path / "out", tcn(learning_rate=0.1))
+    kill_after(monkeypatch, 1)
+    with pytest.raises(Killed):
+        train(store, tmp_path / "out", tcn(learning_rate=0.1))
     plain = trained(store, tmp_path / "plain", tcn())
     assert trained(store, tmp_path / "out", tcn()).hash == plain.hash
 

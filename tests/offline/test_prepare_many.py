@@ -23,6 +23,7 @@ from offline.store import prepare_run as prepare_run_module
 from offline.store.dataset import Store
 from offline.store.prepare_run import RUN, RunJob, prepare_run
 from offline.train import TrainConfig, train
+from tests.offline.killed import Killed
 
 Run = Callable[..., tuple[int, str, list[str]]]
 NAMES = [f"sub-01_task-motorimagery_run-0{run}" for run in range(1, 5)]
@@ -39,10 +40,6 @@ def test_side_by_side_or_one_by_one_gives_the_same_bytes(
     one = contents(prepare(bids, tmp_path / "one", prepare_config, jobs=1))
     four = contents(prepare(bids, tmp_path / "four", prepare_config, jobs=4))
     assert one == four
-
-
-class Killed(BaseException):
-    """As a signal would end the process."""
 
 
 def test_what_was_done_before_a_kill_is_not_done_again(

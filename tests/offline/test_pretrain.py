@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,6 @@ from offline.splits.split import SplitConfig
 from offline.store.dataset import Run, Store
 from offline.store.examples import feature_statistics
 from offline.train import TrainConfig, train
-from offline.training.epochs import Epochs
 from offline.training.fit_masked import Stretches, fit_masked
 from offline.training.fitting import Fitting
 from offline.training.learning_rate import learning_rate
@@ -38,7 +37,6 @@ from offline.training.pretrained import (
     transformer_of,
 )
 from offline.training.split_examples import split_store
-from offline.training.training_state import TrainingState
 from rtfeedback.chain import ChainConfig
 from rtfeedback.chain.spec import BandPowerConfig
 from rtfeedback.errors import CheckpointError, ConfigError, DatasetError, OutputError
@@ -46,20 +44,12 @@ from rtfeedback.models import Shape, VolumeLowRankConfig
 from rtfeedback.models.patch_transformer import PatchTransformer, PatchTransformerConfig
 from rtfeedback.models.volume import VolumeSpec
 from rtfeedback.signals import Float32
+from tests.offline.killed import Killed, kill_after
 
 Command = Callable[..., tuple[int, str, list[str]]]
 
 MODEL = {"chain": "tokens", "width": 8, "layers": 2, "heads": 2, "hidden": 16, "span": 4}
 FIT = {"epochs": 2, "windows": 16, "batch": 8, "length": 8.0}
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Keep torch to one thread: for such small shapes more only wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def recipe(*, model: dict[str, Any] | None = None, **sections: Any) -> PretrainConfig:
@@ -256,24 +246,12 @@ def test_a_folder_of_recordings_is_gone_through_the_chain(
     load_pretrained(tmp_path / "a", built(store), store.chain("tokens"))
 
 
-class Killed(BaseException):
-    """As a signal would end the process."""
-
-
 def test_a_pretraining_that_was_killed_goes_on_to_the_same_weights(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = recipe(fit={"epochs": 3})
     whole = pretrain_store(store, tmp_path / "whole", config)
-    keep, epochs = TrainingState.keep, list[int]()
-
-    def until_killed(state: TrainingState, fitting: Epochs) -> None:
-        keep(state, fitting)
-        epochs.append(fitting.epoch)
-        if len(epochs) == 2:
-            raise Killed
-
-    monkeypatch.setattr(TrainingState, "keep", until_killed)
+    epochs = kill_after(monkeypatch, 2)
     with pytest.raises(Killed):
         pretrain_store(store, tmp_path / "out", config)
     assert not (tmp_path / "out").exists()

@@ -13,6 +13,7 @@ import pytest
 from offline.staging import staged_folder
 from rtfeedback.errors import DatasetError, OutputError
 from rtfeedback.folders import unwritable
+from tests.offline.killed import Killed
 
 OTHER = """
 import sys
@@ -25,10 +26,6 @@ try:
 except OutputError as error:
     print(str(error).partition(".")[0])
 """
-
-
-class Killed(BaseException):
-    """As a signal would end a process, for what sees of it."""
 
 
 def killed_after(path: Path, key: str, *files: str) -> None:

@@ -4,7 +4,7 @@ import re
 import shutil
 import sqlite3
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from offline.tuning.tune_config import Domain, StudyConfig, TuneConfig
 from rtfeedback.checkpoint import load_checkpoint
 from rtfeedback.config import load_config
 from rtfeedback.errors import ConfigError, DatasetError, OutputError
+from tests.offline.killed import Killed
 
 Run = Callable[..., tuple[int, str, list[str]]]
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -33,15 +34,6 @@ MODEL = {"name": "tcn", "length": 4.0, "blocks": 2, "width": 4}
 RATE = {"fit.learning_rate": {"low": 1e-4, "high": 1e-2, "log": True}}
 WIDTH = {"model.width": {"choices": [2, 4, 8]}}
 WINDOWS = 30  # of the store's validation run there are 36
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Keep torch to one thread: for such small shapes more only wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def recipe(
@@ -179,10 +171,6 @@ def test_the_test_part_is_not_read(store_copy: Store, store: Store, tmp_path: Pa
 
 
 # ---------------------------------------------------------------- trials that come to nothing
-
-
-class Killed(BaseException):
-    """As a signal would end the process."""
 
 
 def test_a_trial_whose_worker_was_killed_is_tried_again(
