@@ -24,6 +24,7 @@ from offline.eeg.recordings import Recording
 from offline.evaluation.volume_figure import image
 from rtfeedback.checkpoint import Checkpoint, CheckpointSpec
 from rtfeedback.folders import new_folder
+from rtfeedback.models.monte_carlo import network_of
 from rtfeedback.models.volume import VolumeNetwork
 from rtfeedback.online.memory import MemorySource
 from rtfeedback.predictor import Predictor
@@ -117,7 +118,7 @@ def _patterns(
     folder: Path, checkpoint: Checkpoint, found: Classified, report: dict[str, Any]
 ) -> list[Pattern]:
     """Return what is drawn; keep it as images, or of regions in the report."""
-    spec, model, classes = checkpoint.spec, checkpoint.model, found.classes
+    spec, model, classes = checkpoint.spec, network_of(checkpoint.model), found.classes
     rows = pattern_of(found.nested, found.codes)
     towards = classes[1:] if len(rows) == 1 else classes
     patterns: list[Pattern] = []
@@ -144,7 +145,7 @@ def _draw(
     patterns: Sequence[Pattern],
     report: dict[str, Any],
 ) -> None:
-    spec, model = checkpoint.spec, checkpoint.model
+    spec, model = checkpoint.spec, network_of(checkpoint.model)
     unit = spec.volume.unit if spec.volume else spec.targets[0].unit
     confusions = [
         (

@@ -12,6 +12,7 @@ import numpy as np
 from offline.eeg.recordings import Recording
 from rtfeedback.chain import Chain
 from rtfeedback.errors import RecordingError
+from rtfeedback.models.monte_carlo import network_of
 from rtfeedback.models.volume import VolumeNetwork
 from rtfeedback.online.feedback import FeedbackMaker
 from rtfeedback.online.line import Line
@@ -140,5 +141,5 @@ class _Unhurried:
 
 
 def _voxels(predictor: Predictor) -> Int64 | None:
-    model = predictor.checkpoint.model
+    model = network_of(predictor.checkpoint.model)
     return model.voxels.cpu().numpy() if isinstance(model, VolumeNetwork) else None

@@ -25,6 +25,7 @@ from offline.datasets.find_runs import find_eeg
 from offline.eeg.features import through_chain
 from offline.eeg.fit_artefacts import fit_artefacts
 from offline.eeg.recordings import Recording
+from offline.monte_carlo import with_passes
 from offline.store.dataset import window_at
 from rtfeedback.chain import ChainConfig
 from rtfeedback.checkpoint import load_checkpoint
@@ -213,6 +214,21 @@ def test_it_is_the_same_whenever_it_is_told(
 ) -> None:
     again = classify(load_checkpoint(model), bids, TABLE, tmp_path / "out", QUICK)
     assert again == {name: value for name, value in report.items() if name != "out"}
+
+
+def test_of_passes_it_is_their_mean_volume(model: Path, bids: Path, tmp_path: Path) -> None:
+    """A model of volumes that is thinned is one of volumes still."""
+    with_passes(load_checkpoint(model), tmp_path / "thinned", 3)
+    predictor = Predictor.load(tmp_path / "thinned", "cpu")
+    recording = read_eeg(find_eeg(bids)[0])
+    for each in heard(Listened(predictor, recording))[:3]:
+        predictor(each.window)
+        volume = predictor.volume()
+        assert volume is not None
+        np.testing.assert_array_equal(each.predicted, volume[~np.isnan(volume)])
+    found = classify(predictor.checkpoint, bids, TABLE, tmp_path / "out", QUICK)
+    names = [each["file"] for each in found["patterns"]]
+    assert nibabel.load(tmp_path / "out" / names[0]).shape == GRID
 
 
 def test_subjects_that_chose_the_epoch_count_as_trained_on() -> None:
