@@ -12,6 +12,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from offline.calibrate import calibrated_by_eeg
+from offline.calibration.fit_eeg import LEAST
 from offline.classification.classified import WORDS, Classified
 from offline.classification.figure import Pattern, classification_figure
 from offline.classification.labels import read_labels
@@ -23,6 +24,7 @@ from offline.datasets.find_runs import find_eeg
 from offline.eeg.recordings import Recording
 from offline.evaluation.volume_figure import image
 from rtfeedback.checkpoint import Checkpoint, CheckpointSpec
+from rtfeedback.errors import ConfigError
 from rtfeedback.folders import new_folder
 from rtfeedback.models.monte_carlo import network_of
 from rtfeedback.models.volume import VolumeNetwork
@@ -69,6 +71,8 @@ def classify(
         If there is no EEG, no such column, a subject without a row, or too few subjects.
     RecordingError, ChannelError
         If no recording can be used: why the first cannot.
+    ConfigError
+        If recordings are to be scaled by too few seconds of them.
     OutputError
         If `out` is there already or cannot be written.
     """
@@ -105,6 +109,12 @@ def _scaling(parent: Checkpoint, seconds: float | None) -> Scaled:
     if seconds is None:
         predictor = Predictor(parent, "cpu")
         return lambda recording: predictor
+    if seconds < LEAST:
+        raise ConfigError(
+            "No recording can be scaled by so few seconds of it",
+            found=f"{seconds:g} s",
+            do=f"Give --calibrate {LEAST:g} or more, or go without",
+        )
 
     def scaled(recording: Recording) -> Predictor:
         source = MemorySource(recording.info, recording.samples)

@@ -81,6 +81,22 @@ def test_what_differs_is_told_and_no_permutation_does_as_well() -> None:
     assert scores.confusion.sum(axis=0).trace() / 14 == pytest.approx(scores.accuracy)
 
 
+def test_permutations_are_drawn_apart_from_the_folds_that_they_are_within(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rows, codes = subjects(12, 1.0)
+    began = []
+
+    def noted(codes: Int64, folds: Int64, rng: np.random.Generator) -> Int64:
+        began.append(rng.bit_generator.state["state"])
+        return permuted(codes, folds, rng)
+
+    monkeypatch.setattr("offline.classification.scores.permuted", noted)
+    nested = Nested(rows, subject_folds([*map(str, codes)], 4))
+    subject_scores(nested, codes, n_permutations=1, seed=4)
+    assert began != [np.random.default_rng(4).bit_generator.state["state"]]
+
+
 def test_of_three_classes_each_is_told() -> None:
     rows, codes = subjects(21, 2.5, n_classes=3)
     nested = Nested(rows, subject_folds([*map(str, codes)], 0))

@@ -16,6 +16,7 @@ import pytest
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from offline.calibrate import calibrate_by_eeg
+from offline.classification import subjects
 from offline.classification.labels import read_labels
 from offline.classification.listened import Heard, Listened
 from offline.classification.options import ClassifyOptions
@@ -226,7 +227,8 @@ def test_of_passes_it_is_their_mean_volume(model: Path, bids: Path, tmp_path: Pa
         volume = predictor.volume()
         assert volume is not None
         np.testing.assert_array_equal(each.predicted, volume[~np.isnan(volume)])
-    found = classify(predictor.checkpoint, bids, TABLE, tmp_path / "out", QUICK)
+    quick = replace(QUICK, permutations=1)
+    found = classify(predictor.checkpoint, bids, TABLE, tmp_path / "out", quick)
     names = [each["file"] for each in found["patterns"]]
     assert nibabel.load(tmp_path / "out" / names[0]).shape == GRID
 
@@ -333,15 +335,55 @@ def test_what_a_run_would_not_believe_is_refused_with_its_reason(
         ("participants.tsv:sex", "has no column 'sex'. It has participant_id, group, age"),
         ("participants.tsv", "names no labels"),
         ("people.tsv:group", "No table 'people.tsv'"),
-        ("participants.tsv:age", "1 of '32'.* 2 of a group are needed in each of 3 folds"),
+        ("participants.tsv:age", "1 of '22'.* 2 of a group are needed in each of 3 folds"),
     ],
 )
-def test_labels_that_cannot_be_are_refused_and_nothing_is_written(
-    regions: Path, bids: Path, tmp_path: Path, labels: str, words: str
+def test_labels_that_cannot_be_are_refused_before_anything_is_read_or_written(
+    regions: Path,
+    bids: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    labels: str,
+    words: str,
 ) -> None:
+    monkeypatch.setattr(subjects, "read_eeg", lambda _: pytest.fail("a recording was read"))
     with pytest.raises(DatasetError, match=words):
         classify(load_checkpoint(regions), bids, labels, tmp_path / "out", QUICK)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_too_few_seconds_to_scale_by_are_refused_before_anything_is_read(
+    rtfeedback: Run, regions: Path, bids: Path, tmp_path: Path
+) -> None:
+    arguments = ("classify", regions, bids, "--labels", TABLE, "--calibrate", 59.5)
+    code, _, errors = rtfeedback(*arguments)
+    assert (code, len(errors)) == (1, 1)
+    assert "59.5 s. Give --calibrate 60 or more" in errors[0]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_subjects_of_the_table_without_a_recording_are_named_and_counted(
+    regions: Path, copy: Path, tmp_path: Path
+) -> None:
+    table = copy / "participants.tsv"
+    with table.open("a") as file:
+        file.write("sub-20\tpatient\t40\nsub-21\tn/a\t41\n")
+    found = classify(load_checkpoint(regions), copy, TABLE, tmp_path / "out", QUICK)
+    (lost,) = (each for each in found["left_out"] if each["name"] == "sub-20")
+    assert (lost["label"], lost["broken"]) == ("patient", False)
+    assert "has no recording" in lost["why"]
+    lost_by = {each["name"]: each["subjects_left_out"] for each in found["groups"]}
+    assert lost_by == {"control": 0, "patient": 2}  # and sub-01, who is known
+
+
+def test_weights_that_were_pretrained_on_nobody_knows_whom_say_so(
+    bids: Path, tmp_path: Path
+) -> None:
+    spec = checkpoint_spec()
+    training = spec.training.model_copy(update={"notes": {"pretrained": "abc"}})
+    save_model(tmp_path / "model", spec.model_copy(update={"training": training}))
+    found = classify(load_checkpoint(tmp_path / "model"), bids, TABLE, tmp_path / "out", QUICK)
+    assert "were pretrained on, the checkpoint does not say" in found["note"]
 
 
 def test_a_subject_without_a_row_and_one_with_two_labels_are_refused(
