@@ -20,7 +20,7 @@ from offline.classification.options import ClassifyOptions
 from offline.classification.pattern import pattern_of
 from offline.classification.report import STATISTICS, report_of
 from offline.classification.subjects import Scaled, gather
-from offline.datasets.find_runs import find_eeg
+from offline.datasets.find_eeg import find_eeg
 from offline.eeg.recordings import Recording
 from offline.evaluation.volume_figure import image
 from rtfeedback.checkpoint import Checkpoint, CheckpointSpec

@@ -22,7 +22,7 @@ from offline.classification.listened import Heard, Listened
 from offline.classification.options import ClassifyOptions
 from offline.classify import FIGURE, REPORT, _scaling, classify, trained_subjects
 from offline.datasets.bids import read_eeg
-from offline.datasets.find_runs import find_eeg
+from offline.datasets.find_eeg import find_eeg
 from offline.eeg.features import through_chain
 from offline.eeg.fit_artefacts import fit_artefacts
 from offline.eeg.recordings import Recording
