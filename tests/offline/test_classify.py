@@ -243,7 +243,7 @@ def test_subjects_that_chose_the_epoch_count_as_trained_on() -> None:
 
 
 def heard(listened: Listened) -> list[Heard]:
-    return [each._replace(window=each.window.copy()) for each in listened]
+    return list(listened)
 
 
 @pytest.mark.parametrize("hop", [None, 0.5])
@@ -271,6 +271,14 @@ def test_predictions_are_the_predictors_of_the_same_windows(
         volume = predictor.volume()
         assert volume is not None
         np.testing.assert_array_equal(each.predicted, volume.reshape(-1)[voxels])
+
+
+def test_what_a_run_refuses_is_refused(regions: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever its reason: the verdicts are those of the one course of a run."""
+    monkeypatch.setattr("rtfeedback.online.course.other_tr", lambda *_: "another TR")
+    listened = Listened(Predictor.load(regions, "cpu"), make_recording(SECONDS))
+    assert heard(listened) == []
+    assert listened.verdicts["refused"] > 0
 
 
 def test_of_regions_it_is_their_raw_values(regions: Path) -> None:
