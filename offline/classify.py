@@ -12,6 +12,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from offline.calibrate import calibrated_by_eeg
+from offline.calibration.fit_eeg import LEAST
 from offline.classification.classified import WORDS, Classified
 from offline.classification.figure import Pattern, classification_figure
 from offline.classification.labels import read_labels
@@ -19,11 +20,13 @@ from offline.classification.options import ClassifyOptions
 from offline.classification.pattern import pattern_of
 from offline.classification.report import STATISTICS, report_of
 from offline.classification.subjects import Scaled, gather
-from offline.datasets.find_runs import find_eeg
+from offline.datasets.find_eeg import find_eeg
 from offline.eeg.recordings import Recording
 from offline.evaluation.volume_figure import image
 from rtfeedback.checkpoint import Checkpoint, CheckpointSpec
+from rtfeedback.errors import ConfigError
 from rtfeedback.folders import new_folder
+from rtfeedback.models.monte_carlo import network_of
 from rtfeedback.models.volume import VolumeNetwork
 from rtfeedback.online.memory import MemorySource
 from rtfeedback.predictor import Predictor
@@ -68,6 +71,8 @@ def classify(
         If there is no EEG, no such column, a subject without a row, or too few subjects.
     RecordingError, ChannelError
         If no recording can be used: why the first cannot.
+    ConfigError
+        If recordings are to be scaled by too few seconds of them.
     OutputError
         If `out` is there already or cannot be written.
     """
@@ -104,6 +109,12 @@ def _scaling(parent: Checkpoint, seconds: float | None) -> Scaled:
     if seconds is None:
         predictor = Predictor(parent, "cpu")
         return lambda recording: predictor
+    if seconds < LEAST:
+        raise ConfigError(
+            "No recording can be scaled by so few seconds of it",
+            found=f"{seconds:g} s",
+            do=f"Give --calibrate {LEAST:g} or more, or go without",
+        )
 
     def scaled(recording: Recording) -> Predictor:
         source = MemorySource(recording.info, recording.samples)
@@ -117,7 +128,7 @@ def _patterns(
     folder: Path, checkpoint: Checkpoint, found: Classified, report: dict[str, Any]
 ) -> list[Pattern]:
     """Return what is drawn; keep it as images, or of regions in the report."""
-    spec, model, classes = checkpoint.spec, checkpoint.model, found.classes
+    spec, model, classes = checkpoint.spec, network_of(checkpoint.model), found.classes
     rows = pattern_of(found.nested, found.codes)
     towards = classes[1:] if len(rows) == 1 else classes
     patterns: list[Pattern] = []
@@ -144,7 +155,7 @@ def _draw(
     patterns: Sequence[Pattern],
     report: dict[str, Any],
 ) -> None:
-    spec, model = checkpoint.spec, checkpoint.model
+    spec, model = checkpoint.spec, network_of(checkpoint.model)
     unit = spec.volume.unit if spec.volume else spec.targets[0].unit
     confusions = [
         (

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from math import inf
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from offline.eeg.recordings import Recording
-from rtfeedback.chain import Chain
 from rtfeedback.errors import RecordingError
+from rtfeedback.models.monte_carlo import network_of
 from rtfeedback.models.volume import VolumeNetwork
-from rtfeedback.online.feedback import FeedbackMaker
-from rtfeedback.online.line import Line
+from rtfeedback.online.course import Course
 from rtfeedback.online.memory import MemorySource
-from rtfeedback.online.plausibility import Plausibility
-from rtfeedback.online.volumes import CountedVolumes
+from rtfeedback.online.settings import RunConfig, RunOptions
+from rtfeedback.online.whole_volume import WholeVolume
 from rtfeedback.predictor import Predictor
-from rtfeedback.signals import Feedback, Float32, Float64, Int64
+from rtfeedback.signals import Feedback, Float32, Float64, Int64, Window
 
 CHUNK = 1.0  # s of samples at a time; any other gives the same values
 OK, TOO_EARLY = "ok", "warming_up"
@@ -33,7 +32,7 @@ class Heard(NamedTuple):
     end : float
         Seconds from the recording's first sample at which it ends.
     window : float32, shape (n_features, n_times)
-        What the model saw; a view that holds until the next is asked for.
+        What the model saw.
     predicted : float64, shape (n_voxels,) or (n_targets,)
         The voxels of the mask, in C order of the grid, or the regions.
     """
@@ -44,7 +43,7 @@ class Heard(NamedTuple):
 
 
 class Listened:
-    """Passes a recording along the line of `run`, its volumes counted by the checkpoint's TR.
+    """Passes a recording through the course of a run, volumes counted by the checkpoint's TR.
 
     Parameters
     ----------
@@ -67,40 +66,48 @@ class Listened:
     def __init__(
         self, predictor: Predictor, recording: Recording, hop: float | None = None
     ) -> None:
-        spec, info = predictor.spec, recording.info
+        info = recording.info
         self._predictor = predictor
         chunk = max(1, round(CHUNK * info.sfreq))
         self._source = MemorySource(info, recording.samples, chunk=chunk)
-        plausibility = Plausibility(spec, spec.tr)
-        self._plausibility = plausibility
-        self._line = Line(
-            Chain(spec.chain, info, tap=plausibility.tap),
-            spec.window,
-            CountedVolumes(spec.tr),
-            hop=hop,
-            plausibility=plausibility,
-        )
-        self._answer = FeedbackMaker(
+        self._course = Course(
+            predictor,
+            RunOptions(stream=info.name, out=Path(), hop=hop),
+            RunConfig(),
+            tell=self,
+            clock=_Unhurried(),
+            flags=(),
             session="",
             run=info.name,
-            checkpoint=predictor.checkpoint.hash,
-            rois=[target.name for target in spec.targets],
-            flags=(),
-            period=inf,
-            clock=_Unhurried(),
         )
+        self._course.open(self._course.make_chain(info))
         self._voxels = _voxels(predictor)
         self._seconds = len(recording.samples) / info.sfreq
+        self._window: Window | None = None  # that is being answered
+        self._heard: list[Heard] = []
         self.verdicts: Counter[str] = Counter()
 
     def __iter__(self) -> Iterator[Heard]:
         """Yield each valid window, in order, and what is predicted of it."""
         while self._source.left:
-            for window in self._line.push(self._source.take()):
-                answer = self._answer.of_window(window, self._predictor)
-                self.verdicts[answer.reason] += 1
-                if answer.valid:
-                    yield Heard(window.due_time, window.data, self._predicted(answer))
+            for window in self._course.push(self._source.take()):
+                self._window = window  # its feedback is told before the next
+            yield from self._heard
+            self._heard.clear()
+
+    def feedback(self, feedback: Feedback) -> None:
+        """Take what a run would tell of a window."""
+        self.verdicts[feedback.reason] += 1
+        if feedback.valid:
+            assert self._window is not None
+            window = self._window.data.copy()
+            self._heard.append(Heard(self._window.due_time, window, self._predicted(feedback)))
+
+    def volume(self, volume: WholeVolume) -> None:
+        """Take a volume for the wire: none is asked for, as all are taken as they are."""
+
+    def event(self, kind: str, **facts: Any) -> None:
+        """Take what happened to the stream: what it bears on is in the verdicts."""
 
     def _predicted(self, answer: Feedback) -> Float64:
         volume = self._predictor.volume()
@@ -120,7 +127,7 @@ class Listened:
                 f" {spec.window.length:g} s, where {least} are needed",
                 do="Record longer",
             )
-        doubt, (reason, n) = self._plausibility.doubt, others.most_common(1)[0]
+        doubt, (reason, n) = self._course.plausibility.doubt, others.most_common(1)[0]
         return RecordingError(
             f"The recording '{name}' holds too little that a run would have believed",
             found=f"{self.verdicts[OK]} windows are valid, {n} are not: {reason}."
@@ -140,5 +147,5 @@ class _Unhurried:
 
 
 def _voxels(predictor: Predictor) -> Int64 | None:
-    model = predictor.checkpoint.model
+    model = network_of(predictor.checkpoint.model)
     return model.voxels.cpu().numpy() if isinstance(model, VolumeNetwork) else None

@@ -38,7 +38,8 @@ def mean_and_sd(recordings: Sequence[Moments]) -> Float64:
     """Return a subject's row: the mean of each column, then the sd of each.
 
     All windows count alike, of whichever recording. The sd is within recordings, so that
-    what differs from one to the next is not in it.
+    what differs from one to the next is not in it; each takes a degree of freedom, or few
+    windows would have a small sd, and groups be told apart by how long they were recorded.
 
     Parameters
     ----------
@@ -48,11 +49,14 @@ def mean_and_sd(recordings: Sequence[Moments]) -> Float64:
     Returns
     -------
     float64, shape (2 * n_columns,)
-        NaN where a column was never known.
+        NaN where a column was never known; the sd also where it never was twice.
     """
     n = np.sum([each.n for each in recordings], axis=0)
     total = np.sum([each.n * each.mean for each in recordings], axis=0)
     squares = np.sum([each.squares for each in recordings], axis=0)
-    some = np.maximum(n, 1)
-    row = np.concatenate([total / some, np.sqrt(squares / some)])
-    return np.where(np.tile(n, 2) > 0, row, np.nan)
+    free = n - np.sum([each.n > 0 for each in recordings], axis=0)
+    mean, variance = total / np.maximum(n, 1), squares / np.maximum(free, 1)
+    return np.concatenate([
+        np.where(n > 0, mean, np.nan),
+        np.where(free > 0, np.sqrt(variance), np.nan),
+    ])  # fmt: skip

@@ -57,7 +57,7 @@ def report_of(
         "calibrated_by_seconds": options.calibrate,
         "seed": options.seed,
         "classes": list(found.classes),
-        "groups": [_group(found, name, left_out) for name in found.classes],
+        "groups": [_group(found, name, labels, left_out) for name in found.classes],
         "n_folds": int(found.nested.folds.max()) + 1,
         "n_permutations": options.permutations,
         **{name: _scores(each) for name, each in found.scores.items()},
@@ -104,6 +104,8 @@ def _note(
             f"In the model's training were subjects of these names: {listed(known)}. If they"
             " are the same people, it knows them better than the others."
         )
+    if "pretrained" in spec.training.notes:
+        lines.append("Whose EEG its weights were pretrained on, the checkpoint does not say.")
     if left_out:
         why = listed([each.name for each in left_out])
         lines.append(f"Left out: {why}.")
@@ -112,7 +114,9 @@ def _note(
     return " ".join(lines)
 
 
-def _group(found: Classified, name: str, left_out: Sequence[LeftOut]) -> dict[str, Any]:
+def _group(
+    found: Classified, name: str, labels: Labels, left_out: Sequence[LeftOut]
+) -> dict[str, Any]:
     """Return how much there is of a group: one that is lost more often is another group."""
     own = [each for each in found.subjects if each.label == name]
     recordings = [each for subject in own for each in subject.recordings]
@@ -121,6 +125,7 @@ def _group(found: Classified, name: str, left_out: Sequence[LeftOut]) -> dict[st
     return {
         "name": name,
         "subjects": len(own),
+        "subjects_left_out": sum(each == name for each in labels.of.values()) - len(own),
         "recordings": len(recordings),
         "recordings_left_out": sum(each.broken and each.label == name for each in left_out),
         "windows": windows,

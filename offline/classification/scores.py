@@ -12,6 +12,7 @@ from offline.classification.nested import Nested, Told
 from offline.progress import progress
 from rtfeedback.signals import Float64, Int64
 
+PERMUTING = 1  # beside the seed: no draw of the folds' is one of a permutation's
 TIE = 1e-9  # of a balanced accuracy: no two that differ are as near
 
 
@@ -68,7 +69,7 @@ def subject_scores(
     ----------
     .. [1] Ojala & Garriga 2010, JMLR 11:1833; Phipson & Smyth 2010, doi:10.2202/1544-6115.1585.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng([seed, PERMUTING])
     told = nested(codes)
     confusion = _confusion(told, codes, nested.folds)
     reached, above = balanced(confusion.sum(axis=0)), 0

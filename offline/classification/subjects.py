@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from offline.classification.band_means import BandMeans
+from offline.classification.folds import number_of_folds
 from offline.classification.labels import Labels
 from offline.classification.listened import OK, Listened
 from offline.classification.moments import Moments, mean_and_sd
@@ -22,6 +23,7 @@ from rtfeedback.signals import Float64
 
 LEAST = 2  # valid windows of a recording: of one there is no sd
 TRAINED = "was in the model's training"
+UNRECORDED = "has no recording of those that were asked for"
 
 Scaled = Callable[[Recording], Predictor]
 
@@ -106,18 +108,21 @@ def gather(
     Raises
     ------
     DatasetError
-        If a subject has no row in the labels' table, or none is left.
+        If a subject has no row in the labels' table, or too few of a group are left: both
+        before a recording is read.
     RtfeedbackError
         Why the first recording could not be used, where none could.
     """
-    labels.check_rows({run.subject for run in runs})
+    recorded = {run.subject for run in runs}
+    labels.check_rows(recorded)
     out = [
         LeftOut(f"sub-{name}", labels.of.get(name, ""), why)
         for names, why in (
-            (labels.unknown, f"has no '{labels.column}'"),
-            (trained - set(labels.unknown), TRAINED),
+            (recorded.intersection(labels.unknown), f"has no '{labels.column}'"),
+            (recorded.intersection(labels.of) & trained, TRAINED),
+            (labels.of.keys() - recorded, UNRECORDED),
         )
-        for name in sorted({run.subject for run in runs}.intersection(names))
+        for name in sorted(names)
     ]
     kept = [run for run in runs if run.subject in labels.of and run.subject not in trained]
     if not kept:
@@ -126,6 +131,7 @@ def gather(
             found="; ".join(f"{each.name} {each.why}" for each in out),
             do="Name subjects in the table that the model was not trained on",
         )
+    number_of_folds([labels.of[name] for name in {run.subject for run in kept}])
     found: dict[str, Subject] = {}
     errors: list[RtfeedbackError] = []
     for run in progress(kept, "Recordings"):

@@ -2,34 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import fields
-from fnmatch import fnmatchcase
 from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
-from mne_bids import find_matching_paths
-
 from offline.datasets.bids import FoundRuns, PairedRun, Refused, ScannedRun, bold_sidecar
 from offline.datasets.fetched import check_fetched
-from offline.datasets.layout import (
-    BIDS,
-    Entities,
-    LayoutConfig,
-    RunFile,
-    find_by_pattern,
-    run_file,
+from offline.datasets.find_files import (
+    FilesByRun,
+    check_root,
+    find_files,
+    is_excluded,
+    labels_of,
 )
+from offline.datasets.layout import BIDS, LayoutConfig, RunFile, find_by_pattern
 from offline.datasets.pairs import read_pairs, single_pair
 from offline.progress import say
 from rtfeedback.errors import DatasetError, listed
-
-EEG_EXTENSIONS = (".vhdr", ".edf", ".bdf", ".set", ".fif")
-BOLD_EXTENSIONS = (".nii.gz", ".nii")
-
-Halves = dict[Entities, list[RunFile]]
 
 
 def find_runs(
@@ -56,9 +48,9 @@ def find_runs(
     layout = layout or LayoutConfig()
     if layout.pair or layout.pairs:
         return FoundRuns(_named_runs(root, layout, task), [], [])
-    _check_root(root, layout)
-    eeg = _halves(root, layout.eeg, "eeg", EEG_EXTENSIONS, layout, task)
-    bold = _halves(root, layout.bold, "bold", BOLD_EXTENSIONS, layout, task)
+    check_root(root, layout)
+    eeg = find_files(root, "eeg", layout, task)
+    bold = find_files(root, "bold", layout, task)
     pairs, skipped = _pair(eeg, bold)
     if not pairs and not skipped:
         of_task = f" of task '{task}'" if task else ""
@@ -87,48 +79,13 @@ def find_runs(
     return FoundRuns(_as_recorded(runs), sorted(skipped, key=lambda each: each.run), scanned)
 
 
-def find_eeg(root: Path, task: str | None = None) -> list[PairedRun]:
-    """Return the EEG recordings of a BIDS dataset, whether or not there is BOLD of them.
-
-    Raises
-    ------
-    DatasetError
-        If `root` is no BIDS dataset, or has no EEG.
-    """
-    layout = LayoutConfig()
-    _check_root(root, layout)
-    halves = _halves(root, layout.eeg, "eeg", EEG_EXTENSIONS, layout, task)
-    files = sorted((file for each in halves.values() for file in each), key=lambda f: f.name)
-    if not files:
-        raise DatasetError(
-            f"{root} has no EEG recording" + (f" of task '{task}'" if task else ""),
-            found=f"No sub-*/**/eeg/*_eeg that ends in {', '.join(EEG_EXTENSIONS)}",
-            do="Name a BIDS dataset that has EEG" + (", or another task" if task else ""),
-        )
-    return [_eeg_alone(root, file) for file in files]
-
-
-def _eeg_alone(root: Path, file: RunFile) -> PairedRun:
-    subject, session, task, run = _labels(file.name)
-    return PairedRun(
-        name=file.name,
-        subject=subject,
-        session=session,
-        task=task,
-        run=run,
-        bold=None,
-        root=root,
-        eeg=file.path,
-    )
-
-
 def _named_runs(root: Path, layout: LayoutConfig, task: str | None) -> list[PairedRun]:
     """Return the runs that are named file by file."""
     if layout.pair:
         return [single_pair(root, layout.pair, layout)]
     runs = read_pairs(root / layout.pairs, layout)
     found = [
-        run for run in runs if task in (None, run.task) and not _excluded(run.name, layout)
+        run for run in runs if task in (None, run.task) and not is_excluded(run.name, layout)
     ]
     if not found:
         raise DatasetError(
@@ -137,55 +94,6 @@ def _named_runs(root: Path, layout: LayoutConfig, task: str | None) -> list[Pair
             do="Name another task, or exclude fewer runs",
         )
     return found
-
-
-def _check_root(root: Path, layout: LayoutConfig) -> None:
-    described = (root / "dataset_description.json").is_file()
-    if described or (root.is_dir() and not layout.all_bids):
-        return
-    raise DatasetError(
-        f"{root} is not a BIDS dataset",
-        found="No dataset_description.json in it" if root.is_dir() else "No such folder",
-        do="Name the folder that holds it; 'rtfeedback simulate' makes one",
-    )
-
-
-def _halves(
-    root: Path,
-    patterns: Sequence[str],
-    suffix: str,
-    extensions: Sequence[str],
-    layout: LayoutConfig,
-    task: str | None,
-) -> Halves:
-    """Return the files of a modality by the run; of the first pattern that has any of it."""
-    found: Halves = {}
-    for pattern in patterns:
-        files = (
-            _find_bids(root, suffix, extensions)
-            if pattern == BIDS
-            else find_by_pattern(root, pattern, layout.tasks)
-        )
-        of_pattern: Halves = {}
-        for file in files:
-            if task in (None, file.entities.task) and not _excluded(file.name, layout):
-                of_pattern.setdefault(file.entities, []).append(file)
-        found = of_pattern | found
-    return found
-
-
-def _find_bids(root: Path, suffix: str, extensions: Sequence[str]) -> list[RunFile]:
-    """Return the raw data's files, of several formats of one run the first."""
-    paths = find_matching_paths(
-        root, suffixes=suffix, extensions=list(extensions), ignore_nosub=True
-    )
-    whole = [path for path in paths if path.split in (None, "1", "01")]
-    whole.sort(key=lambda path: extensions.index(path.extension))
-    found: dict[str, RunFile] = {}
-    for path in whole:
-        name = path.basename.rsplit("_", 1)[0]
-        found.setdefault(name, run_file(Path(path.fpath), name))
-    return [found[name] for name in sorted(found)]
 
 
 def _tables(root: Path, patterns: Sequence[str], layout: LayoutConfig) -> list[RunFile]:
@@ -207,7 +115,7 @@ class _Pair(NamedTuple):
     bold: RunFile
 
 
-def _pair(eeg: Halves, bold: Halves) -> tuple[list[_Pair], list[Refused]]:
+def _pair(eeg: FilesByRun, bold: FilesByRun) -> tuple[list[_Pair], list[Refused]]:
     pairs: list[_Pair] = []
     skipped = []
     for entities in eeg.keys() & bold.keys():
@@ -237,11 +145,7 @@ def _name(eeg: RunFile, bold: RunFile) -> str:
     return eeg.name if eeg.from_bids or not bold.from_bids else bold.name
 
 
-def _excluded(name: str, layout: LayoutConfig) -> bool:
-    return any(fnmatchcase(name, pattern) for pattern in layout.exclude)
-
-
-def _tell_unpaired(eeg: Halves, bold: Halves) -> None:
+def _tell_unpaired(eeg: FilesByRun, bold: FilesByRun) -> None:
     for has, lacks, missing in ((eeg, bold, "BOLD"), (bold, eeg, "EEG")):
         names = sorted(file.name for key in has.keys() - lacks.keys() for file in has[key])
         if names:
@@ -260,7 +164,7 @@ def _paired_run(root: Path, pair: _Pair, layout: LayoutConfig, tables: _Tables) 
 
 
 def _scanned_runs(
-    root: Path, bold: Halves, eeg: Halves, layout: LayoutConfig, tables: _Tables
+    root: Path, bold: FilesByRun, eeg: FilesByRun, layout: LayoutConfig, tables: _Tables
 ) -> list[ScannedRun]:
     """Return the runs that have BOLD alone, but for those that were not fetched."""
     found = []
@@ -276,7 +180,7 @@ def _scanned_run(
     root: Path, name: str, files: Sequence[RunFile], layout: LayoutConfig, tables: _Tables
 ) -> ScannedRun:
     """Return a run by its files, the BOLD's the last."""
-    subject, session, task, run = _labels(name)
+    subject, session, task, run = labels_of(name)
     return ScannedRun(
         name=name,
         subject=subject,
@@ -299,11 +203,6 @@ def _of_run(tables: Sequence[RunFile], files: Sequence[RunFile]) -> Path | None:
         if own and table.entities == files[0].entities:
             return table.path
     return None
-
-
-def _labels(name: str) -> Iterable[str]:
-    parts = dict(part.split("-", 1) for part in name.split("_") if "-" in part)
-    return tuple(parts.get(short, "") for short in ("sub", "ses", "task", "run"))
 
 
 def _as_recorded(runs: list[PairedRun]) -> list[PairedRun]:

@@ -135,7 +135,7 @@ def _replaced(network: nn.Module) -> dict[str, FixedDropout]:
     """Put fixed dropout in the place of every other that drops anything; return it by name."""
     found = {
         name: FixedDropout(layer)
-        for name, layer in network.named_modules()
+        for name, layer in network.named_modules(remove_duplicate=False)
         if isinstance(layer, DROPOUTS) and layer.p > 0
     }
     for name, layer in found.items():

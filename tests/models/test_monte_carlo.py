@@ -258,6 +258,20 @@ def test_another_process_draws_the_same_masks() -> None:
     assert bytes.fromhex(there) == b"".join(each.numpy().tobytes() for each in masks)
 
 
+def test_no_version_of_numpy_draws_other_masks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are of the bits that numpy keeps, and of no `Generator`, which may change."""
+    monkeypatch.setattr(np.random, "default_rng", lambda *_: pytest.fail("a Generator"))
+    layer = FixedDropout(nn.Dropout(0.4))
+    layer.shapes.append((1, 7))
+    layer.draw(3, 11, "blocks.0.dropout", torch.device("cpu"))
+    (mask,) = layer.buffers()
+    assert (mask > 0).int().flatten(1).tolist() == [
+        [1, 1, 1, 0, 1, 0, 1],
+        [1, 0, 1, 1, 0, 1, 0],
+        [0, 1, 1, 1, 0, 1, 0],
+    ]
+
+
 # ---------------------------------------------------------------------------------- masks
 
 
@@ -286,6 +300,14 @@ def test_each_pass_place_and_call_has_masks_of_its_own() -> None:
     assert not torch.equal(attention[:, :, -other.shape[2] :], other)
     every = [each.flatten(1) for mask in masks.values() for each in mask]
     assert all(len(torch.unique(rows, dim=0)) == PASSES for rows in every)
+
+
+def test_a_dropout_that_stands_in_two_places_drops_in_both() -> None:
+    shared = nn.Dropout(0.5)
+    network = nn.Sequential(nn.Conv1d(3, 4, 1), shared, nn.ReLU(), shared)
+    model = MonteCarlo(network, (3, 6), PASSES, 0)
+    assert masks_of(model).keys() == {"1", "3"}
+    assert not torch.equal(*(masks[0] for masks in masks_of(model).values()))
 
 
 def test_a_feature_is_dropped_from_the_whole_window() -> None:

@@ -81,6 +81,22 @@ def test_what_differs_is_told_and_no_permutation_does_as_well() -> None:
     assert scores.confusion.sum(axis=0).trace() / 14 == pytest.approx(scores.accuracy)
 
 
+def test_permutations_are_drawn_apart_from_the_folds_that_they_are_within(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rows, codes = subjects(12, 1.0)
+    began = []
+
+    def noted(codes: Int64, folds: Int64, rng: np.random.Generator) -> Int64:
+        began.append(rng.bit_generator.state["state"])
+        return permuted(codes, folds, rng)
+
+    monkeypatch.setattr("offline.classification.scores.permuted", noted)
+    nested = Nested(rows, subject_folds([*map(str, codes)], 4))
+    subject_scores(nested, codes, n_permutations=1, seed=4)
+    assert began != [np.random.default_rng(4).bit_generator.state["state"]]
+
+
 def test_of_three_classes_each_is_told() -> None:
     rows, codes = subjects(21, 2.5, n_classes=3)
     nested = Nested(rows, subject_folds([*map(str, codes)], 0))
@@ -168,8 +184,28 @@ def test_mean_and_sd_are_over_all_windows_the_sd_within_recordings() -> None:
     every = np.concatenate(parts)[:, :2]
     centred = np.concatenate([part[:, :2] - np.nanmean(part[:, :2], axis=0) for part in parts])
     np.testing.assert_allclose(row[:2], np.nanmean(every, axis=0))
-    np.testing.assert_allclose(row[3:5], np.sqrt(np.nanmean(centred**2, axis=0)))
+    free = np.sum(~np.isnan(centred), axis=0) - 2  # a mean of each recording is taken out
+    np.testing.assert_allclose(row[3:5], np.sqrt(np.nansum(centred**2, axis=0) / free))
     assert np.isnan(row[[2, 5]]).all()
+
+
+def test_short_recordings_have_no_smaller_variance_than_long_ones() -> None:
+    """Else groups would be told apart by how long they were recorded."""
+    rng = np.random.default_rng(0)
+    variances = []
+    for lengths in ((2,), (2, 2), (50,)):
+        recordings = [Moments(4000) for _ in lengths]
+        for each, n in zip(recordings, lengths, strict=True):
+            for row in rng.normal(0, 1, (n, 4000)):
+                each.push(row)
+        variances.append(np.mean(mean_and_sd(recordings)[4000:] ** 2))
+    assert variances == pytest.approx([1, 1, 1], abs=0.1)
+
+
+def test_of_a_column_that_is_known_once_there_is_a_mean_and_no_sd() -> None:
+    once = Moments(1)
+    once.push(np.array([3.0]))
+    np.testing.assert_array_equal(mean_and_sd([once, Moments(1)]), [3.0, np.nan])
 
 
 def test_an_unknown_feature_is_the_mean_of_the_others() -> None:

@@ -16,15 +16,17 @@ import pytest
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from offline.calibrate import calibrate_by_eeg
+from offline.classification import subjects
 from offline.classification.labels import read_labels
 from offline.classification.listened import Heard, Listened
 from offline.classification.options import ClassifyOptions
 from offline.classify import FIGURE, REPORT, _scaling, classify, trained_subjects
 from offline.datasets.bids import read_eeg
-from offline.datasets.find_runs import find_eeg
+from offline.datasets.find_eeg import find_eeg
 from offline.eeg.features import through_chain
 from offline.eeg.fit_artefacts import fit_artefacts
 from offline.eeg.recordings import Recording
+from offline.monte_carlo import with_passes
 from offline.store.dataset import window_at
 from rtfeedback.chain import ChainConfig
 from rtfeedback.checkpoint import load_checkpoint
@@ -215,6 +217,22 @@ def test_it_is_the_same_whenever_it_is_told(
     assert again == {name: value for name, value in report.items() if name != "out"}
 
 
+def test_of_passes_it_is_their_mean_volume(model: Path, bids: Path, tmp_path: Path) -> None:
+    """A model of volumes that is thinned is one of volumes still."""
+    with_passes(load_checkpoint(model), tmp_path / "thinned", 3)
+    predictor = Predictor.load(tmp_path / "thinned", "cpu")
+    recording = read_eeg(find_eeg(bids)[0])
+    for each in heard(Listened(predictor, recording))[:3]:
+        predictor(each.window)
+        volume = predictor.volume()
+        assert volume is not None
+        np.testing.assert_array_equal(each.predicted, volume[~np.isnan(volume)])
+    quick = replace(QUICK, permutations=1)
+    found = classify(predictor.checkpoint, bids, TABLE, tmp_path / "out", quick)
+    names = [each["file"] for each in found["patterns"]]
+    assert nibabel.load(tmp_path / "out" / names[0]).shape == GRID
+
+
 def test_subjects_that_chose_the_epoch_count_as_trained_on() -> None:
     spec = volume_spec()
     training = spec.training.model_copy(update={"validation": ("sub-07_task-rest_run-1",)})
@@ -225,7 +243,7 @@ def test_subjects_that_chose_the_epoch_count_as_trained_on() -> None:
 
 
 def heard(listened: Listened) -> list[Heard]:
-    return [each._replace(window=each.window.copy()) for each in listened]
+    return list(listened)
 
 
 @pytest.mark.parametrize("hop", [None, 0.5])
@@ -253,6 +271,14 @@ def test_predictions_are_the_predictors_of_the_same_windows(
         volume = predictor.volume()
         assert volume is not None
         np.testing.assert_array_equal(each.predicted, volume.reshape(-1)[voxels])
+
+
+def test_what_a_run_refuses_is_refused(regions: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever its reason: the verdicts are those of the one course of a run."""
+    monkeypatch.setattr("rtfeedback.online.course.other_tr", lambda *_: "another TR")
+    listened = Listened(Predictor.load(regions, "cpu"), make_recording(SECONDS))
+    assert heard(listened) == []
+    assert listened.verdicts["refused"] > 0
 
 
 def test_of_regions_it_is_their_raw_values(regions: Path) -> None:
@@ -317,15 +343,55 @@ def test_what_a_run_would_not_believe_is_refused_with_its_reason(
         ("participants.tsv:sex", "has no column 'sex'. It has participant_id, group, age"),
         ("participants.tsv", "names no labels"),
         ("people.tsv:group", "No table 'people.tsv'"),
-        ("participants.tsv:age", "1 of '32'.* 2 of a group are needed in each of 3 folds"),
+        ("participants.tsv:age", "1 of '22'.* 2 of a group are needed in each of 3 folds"),
     ],
 )
-def test_labels_that_cannot_be_are_refused_and_nothing_is_written(
-    regions: Path, bids: Path, tmp_path: Path, labels: str, words: str
+def test_labels_that_cannot_be_are_refused_before_anything_is_read_or_written(
+    regions: Path,
+    bids: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    labels: str,
+    words: str,
 ) -> None:
+    monkeypatch.setattr(subjects, "read_eeg", lambda _: pytest.fail("a recording was read"))
     with pytest.raises(DatasetError, match=words):
         classify(load_checkpoint(regions), bids, labels, tmp_path / "out", QUICK)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_too_few_seconds_to_scale_by_are_refused_before_anything_is_read(
+    rtfeedback: Run, regions: Path, bids: Path, tmp_path: Path
+) -> None:
+    arguments = ("classify", regions, bids, "--labels", TABLE, "--calibrate", 59.5)
+    code, _, errors = rtfeedback(*arguments)
+    assert (code, len(errors)) == (1, 1)
+    assert "59.5 s. Give --calibrate 60 or more" in errors[0]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_subjects_of_the_table_without_a_recording_are_named_and_counted(
+    regions: Path, copy: Path, tmp_path: Path
+) -> None:
+    table = copy / "participants.tsv"
+    with table.open("a") as file:
+        file.write("sub-20\tpatient\t40\nsub-21\tn/a\t41\n")
+    found = classify(load_checkpoint(regions), copy, TABLE, tmp_path / "out", QUICK)
+    (lost,) = (each for each in found["left_out"] if each["name"] == "sub-20")
+    assert (lost["label"], lost["broken"]) == ("patient", False)
+    assert "has no recording" in lost["why"]
+    lost_by = {each["name"]: each["subjects_left_out"] for each in found["groups"]}
+    assert lost_by == {"control": 0, "patient": 2}  # and sub-01, who is known
+
+
+def test_weights_that_were_pretrained_on_nobody_knows_whom_say_so(
+    bids: Path, tmp_path: Path
+) -> None:
+    spec = checkpoint_spec()
+    training = spec.training.model_copy(update={"notes": {"pretrained": "abc"}})
+    save_model(tmp_path / "model", spec.model_copy(update={"training": training}))
+    found = classify(load_checkpoint(tmp_path / "model"), bids, TABLE, tmp_path / "out", QUICK)
+    assert "were pretrained on, the checkpoint does not say" in found["note"]
 
 
 def test_a_subject_without_a_row_and_one_with_two_labels_are_refused(

@@ -69,7 +69,8 @@ class FixedDropout(nn.Module):
     def draw(self, passes: int, seed: int, name: str, device: torch.device) -> None:
         """Draw the masks of each call, by the layer's name; they are no part of the weights.
 
-        Of numpy's generator, and on the CPU: no device and no other draw changes them.
+        On the CPU, of the bits that seed and name begin: no device, no other draw and no
+        version of a library changes them, so that a checkpoint's values stay its own.
         """
         for call, size in enumerate(self.sizes(passes)):
             mask = f"mask{call}"
@@ -82,6 +83,9 @@ class FixedDropout(nn.Module):
 
 def _drawn(p: float, size: Sequence[int], seed: int, place: str) -> Tensor:
     words = np.frombuffer(hashlib.sha256(place.encode()).digest(), dtype="<u4")
-    rng = np.random.default_rng([seed, *words.tolist()])
-    kept = rng.random(prod(size), dtype=np.float32) >= np.float32(p)
+    n = prod(size)
+    # Raw, as numpy keeps this stream (NEP 19), and none of what `Generator` makes of it.
+    raw = np.random.PCG64([seed, *words.tolist()]).random_raw((n + 1) // 2)
+    even = raw.astype("<u8").view("<u4")[:n] >> 8  # 24 bits
+    kept = even >= np.ceil(float(np.float32(p)) * 2**24)
     return torch.from_numpy(kept.reshape(size)).float().div_(1 - p)

@@ -34,4 +34,7 @@ def mixture(told: Tensor, *, gaussian: bool) -> Tensor:
     away = told - told[0]
     shift = away.mean(dim=0)
     variance = ((away - shift) ** 2).mean(dim=0) + stated
-    return torch.cat([told[0] + shift, variance.log()], dim=-1)
+    # What agrees has no log, and its gradient would make NaN of the others' as well.
+    agree = variance == 0
+    log = torch.where(agree, 1.0, variance).log().masked_fill(agree, -torch.inf)
+    return torch.cat([told[0] + shift, log], dim=-1)
