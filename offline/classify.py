@@ -29,6 +29,7 @@ from rtfeedback.folders import new_folder
 from rtfeedback.models.monte_carlo import network_of
 from rtfeedback.models.volume import VolumeNetwork
 from rtfeedback.online.memory import MemorySource
+from rtfeedback.online.settings import check_pace
 from rtfeedback.predictor import Predictor
 
 REPORT, FIGURE = "classification.json", "classification.png"
@@ -72,11 +73,13 @@ def classify(
     RecordingError, ChannelError
         If no recording can be used: why the first cannot.
     ConfigError
-        If recordings are to be scaled by too few seconds of them.
+        If recordings are to be scaled by too few seconds of them, or answered more often
+        than samples come.
     OutputError
         If `out` is there already or cannot be written.
     """
     options = options or ClassifyOptions()
+    check_pace(checkpoint.spec, hop=options.hop)
     with new_folder(out) as folder, threadpool_limits(1):
         known = read_labels(labels, root)
         trained = trained_subjects(checkpoint.spec)

@@ -10,7 +10,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from rtfeedback.checkpoint import CheckpointSpec, Environment
 from rtfeedback.config import Config
-from rtfeedback.errors import CheckpointError
+from rtfeedback.errors import CheckpointError, ConfigError
 from rtfeedback.online.timeline import GAP
 from rtfeedback.online.trclock import VOLUME_LABELS
 
@@ -117,7 +117,10 @@ def run_flags(spec: CheckpointSpec, config: RunConfig, options: RunOptions) -> t
         If the run is in another environment than the training's and that is not accepted,
         or has another TR than the one that the model is bound to, or is to publish volumes
         of a model that has none.
+    ConfigError
+        As `check_pace`.
     """
+    check_pace(spec, hop=options.hop, tr=options.tr)
     if config.volume.publish and spec.volume is None:
         raise CheckpointError(
             "[volume] publish asks for whole volumes",
@@ -147,6 +150,24 @@ def run_flags(spec: CheckpointSpec, config: RunConfig, options: RunOptions) -> t
     if spec.calibrations:
         flags.append(f"calibrated_{spec.calibrations[-1].by}")
     return tuple(flags)
+
+
+def check_pace(spec: CheckpointSpec, *, hop: float | None, tr: float | None = None) -> None:
+    """Refuse to answer more often than samples come.
+
+    Raises
+    ------
+    ConfigError
+        If hop or TR, in seconds, is shorter than a sample of the chain.
+    """
+    sample = 1 / spec.chain.rate
+    for option, seconds in (("--hop", hop), ("--tr", tr)):
+        if seconds is not None and seconds < sample * (1 - 1e-9):
+            raise ConfigError(
+                f"{option} {seconds:g} is shorter than a sample",
+                found=f"The checkpoint's chain gives one each {1000 * sample:.3g} ms",
+                do=f"Lengthen {option}: a window cannot change in between",
+            )
 
 
 def other_tr(spec: CheckpointSpec, tr: float) -> str:

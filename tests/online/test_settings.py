@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -114,3 +115,12 @@ def test_volumes_of_a_model_of_regions_are_refused_with_the_way_out() -> None:
 def test_a_value_that_makes_no_sense_is_refused(tmp_path: Path, text: str) -> None:
     with pytest.raises(ConfigError, match=text.split(" ")[0]):
         load(tmp_path, text)
+
+
+@pytest.mark.parametrize("option", ["hop", "tr"])
+def test_nothing_is_answered_more_often_than_samples_come(option: str) -> None:
+    spec, options = checkpoint_spec(), RunOptions("EEG", Path())
+    least = 1 / spec.chain.rate
+    run_flags(spec, RunConfig(), replace(options, **{option: least}))  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=rf"--{option} .* shorter than a sample.* Lengthen"):
+        run_flags(spec, RunConfig(), replace(options, **{option: 0.9 * least}))  # type: ignore[arg-type]
