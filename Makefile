@@ -8,9 +8,10 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 demo: .venv/.demo
 	$(BIN)/rtfeedback demo
 
-# The table of docs/models.md, in an hour or more on two quiet cores; with `ARGS=--quick`, in minutes.
+# The tables of docs/models.md, in an hour on two quiet cores; with `ARGS=--quick`, in minutes.
 models: .venv/.demo
 	$(BIN)/python -m bench.models --write $(ARGS)
+	$(BIN)/python -m bench.models --regions --write $(ARGS)
 
 test: lint types layers unit wheel
 

@@ -1,11 +1,12 @@
 """The table of docs/models.md: every recipe trained on one simulated store, and measured.
 
-    python -m bench.models [--quick] [--recipes NAME ...] [--store FOLDER] [--write]
+    python -m bench.models [--regions] [--quick] [--recipes NAME ...] [--store FOLDER] [--write]
 
 Simulates and prepares a dataset with whole volumes, trains each shipped recipe on it as it is
 (`rtfeedback train`), and reads validation runs alone: the test part is not touched. `--quick`
 makes a small dataset and stops after one epoch: then the figures of skill say only that
-everything runs. `--write` puts the table into docs/models.md.
+everything runs. `--regions` trains those of volumes, on volumes that hold the simulated regions
+alone. `--write` puts the table into docs/models.md.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import torch
@@ -38,7 +40,12 @@ from rtfeedback.signals import Float64
 SECTION = "bench.models"
 MODELS = BENCHMARKS.with_name("models.md")
 MASK = "derivatives/simulated/motor_mask.nii.gz"
-PREPARE = {"volumes": {}, "targets": [{"name": "motor", "mask": MASK}]}
+ATLAS = "derivatives/simulated/atlas.nii.gz"
+TARGETS = [{"name": "motor", "mask": MASK}]
+PREPARE: dict[str, dict[str, Any]] = {
+    "brain": {"volumes": {}, "targets": TARGETS},
+    "regions": {"volumes": {"mask": ATLAS}, "targets": TARGETS},
+}
 FULL = SimulateConfig()
 QUICK = SimulateConfig(subjects=1, runs=3, volumes=80)
 ROUNDS = 3
@@ -52,8 +59,11 @@ latencies on the CPU, as `bench.zoo` takes them, medians of {rounds} interleaved
 little kind to networks; it includes the task, which the design alone tells a good part of; of
 `eegnet-conditions`, of the condition's probability. *Validation loss* is the recipe's own, of
 the epoch that was kept; of a model of volumes, over all voxels, those outside the
-simulation's regions included.{warning}
+simulation's regions included.{regions}{warning}
 """
+REGIONS = """
+Volumes here hold the voxels of the simulated regions alone: all others of a brain, in the
+table above, are noise."""
 WARNING = """
 **Made with --quick: r and loss say that everything runs, and nothing about skill.**"""
 
@@ -102,12 +112,16 @@ class Trained:
         ]
 
 
-def make_store(folder: Path, config: SimulateConfig) -> Store:
-    """Simulate and prepare a dataset in a folder; one that was made there is taken again."""
-    if not (folder / "store").exists():
+def make_store(folder: Path, config: SimulateConfig, of: str) -> Store:
+    """Simulate and prepare a dataset in a folder; one that was made there is taken again.
+
+    Its volumes are of the whole `brain`, or of the `regions` alone.
+    """
+    if not (folder / "bids").exists():
         simulate(folder / "bids", config)
-        prepare(folder / "bids", folder / "store", PrepareConfig.model_validate(PREPARE))
-    return Store(folder / "store")
+    if not (folder / of).exists():
+        prepare(folder / "bids", folder / of, PrepareConfig.model_validate(PREPARE[of]))
+    return Store(folder / of)
 
 
 def trained(store: Store, out: Path, name: str, config: TrainConfig) -> Trained:
@@ -164,10 +178,10 @@ def quick(config: TrainConfig) -> TrainConfig:
     return config.model_copy(update={"fit": config.fit.model_copy(update={"epochs": 1})})
 
 
-def report(folder: Path, names: Sequence[str], *, is_quick: bool) -> str:
+def report(folder: Path, names: Sequence[str], *, of: str, is_quick: bool) -> str:
     """Train and measure, and return the table and what it says, as Markdown."""
     simulated, every = QUICK if is_quick else FULL, recipes()
-    store, done = make_store(folder, simulated), []
+    store, done = make_store(folder, simulated, of), []
     with TemporaryDirectory(dir=folder) as out:
         for name in names:
             print(f"{name}", file=sys.stderr, flush=True)  # noqa: T201
@@ -181,12 +195,20 @@ def report(folder: Path, names: Sequence[str], *, is_quick: bool) -> str:
         epochs="one epoch each" if is_quick else "epochs by the recipe",
         rounds=1 if is_quick else ROUNDS,
         target=store.manifest.targets[0].name,
+        regions=REGIONS if of == "regions" else "",
         warning=WARNING if is_quick else "",
     )
-    command = f"python -m {SECTION}{' --quick' if is_quick else ''}"
-    if len(names) < len(every):
+    options = (" --regions" if of == "regions" else "") + (" --quick" if is_quick else "")
+    command = f"python -m {SECTION}{options}"
+    if len(names) < len(names_of(of)):
         command += f" --recipes {' '.join(names)}"
     return "\n".join((provenance(command), note, text))
+
+
+def names_of(of: str) -> list[str]:
+    """Return the recipes that are for a store: for one of regions, those of volumes."""
+    every = recipes().items()
+    return [name for name, config in every if of == "brain" or config.model.of_volumes]
 
 
 def table(done: Sequence[Trained], rounds: int) -> str:
@@ -204,21 +226,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    names = list(recipes())
+    parser.add_argument("--regions", action="store_true", help="volumes of regions alone")
     parser.add_argument("--quick", action="store_true", help="a small dataset, one epoch each")
-    parser.add_argument("--recipes", nargs="+", choices=names, default=names, metavar="NAME")
-    parser.add_argument("--store", type=Path, help="keep dataset and store in this folder")
+    parser.add_argument("--recipes", nargs="+", choices=list(recipes()), metavar="NAME")
+    parser.add_argument("--store", type=Path, help="keep dataset and stores in this folder")
     parser.add_argument("--write", action="store_true", help="into docs/models.md")
     given = parser.parse_args()
-    if given.store:
-        given.store.mkdir(parents=True, exist_ok=True)
-        text = report(given.store, given.recipes, is_quick=given.quick)
-    else:
-        with TemporaryDirectory() as folder:
-            text = report(Path(folder), given.recipes, is_quick=given.quick)
+    of = "regions" if given.regions else "brain"
+    names = given.recipes or names_of(of)
+    with TemporaryDirectory() as folder:
+        if given.store:
+            given.store.mkdir(parents=True, exist_ok=True)
+        text = report(given.store or Path(folder), names, of=of, is_quick=given.quick)
     print(text)  # noqa: T201
     if given.write:
-        put(SECTION, text, MODELS)
+        put(SECTION if of == "brain" else f"{SECTION}.{of}", text, MODELS)
 
 
 if __name__ == "__main__":

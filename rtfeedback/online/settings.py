@@ -158,15 +158,15 @@ def check_pace(spec: CheckpointSpec, *, hop: float | None, tr: float | None = No
     Raises
     ------
     ConfigError
-        If hop or TR, in seconds, is shorter than a sample of the chain.
+        If hop or TR, in seconds, is shorter than a sample of the EEG.
     """
-    sample = 1 / spec.chain.rate
+    sample = 1 / spec.chain.sfreq
     for option, seconds in (("--hop", hop), ("--tr", tr)):
         if seconds is not None and seconds < sample * (1 - 1e-9):
             raise ConfigError(
                 f"{option} {seconds:g} is shorter than a sample",
-                found=f"The checkpoint's chain gives one each {1000 * sample:.3g} ms",
-                do=f"Lengthen {option}: a window cannot change in between",
+                found=f"The checkpoint's EEG has one each {1000 * sample:.3g} ms",
+                do=f"Lengthen {option}: nothing changes in between",
             )
 
 

@@ -120,7 +120,7 @@ def test_a_value_that_makes_no_sense_is_refused(tmp_path: Path, text: str) -> No
 @pytest.mark.parametrize("option", ["hop", "tr"])
 def test_nothing_is_answered_more_often_than_samples_come(option: str) -> None:
     spec, options = checkpoint_spec(), RunOptions("EEG", Path())
-    least = 1 / spec.chain.rate
+    least = 1 / spec.chain.sfreq
     run_flags(spec, RunConfig(), replace(options, **{option: least}))  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match=rf"--{option} .* shorter than a sample.* Lengthen"):
         run_flags(spec, RunConfig(), replace(options, **{option: 0.9 * least}))  # type: ignore[arg-type]
