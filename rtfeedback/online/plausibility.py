@@ -2,7 +2,7 @@
 
 And whether it is EEG at all: an amplifier's program may hang and go on sending.
 
-Found out over seconds, at whole seconds of a segment, so that what it says of a window
+Found out over the seconds of a segment (see `timeline`), so that what it says of a window
 depends on no chunk.
 """
 
@@ -50,7 +50,7 @@ class Plausibility:
     Attributes
     ----------
     doubt : Doubt or None
-        What holds against the stream as of the last whole second.
+        What holds against the stream as of the last second.
     magnitude : float or None
         Its amplitude in those of the training, which is 1; None where the checkpoint does
         not state that, or in the first seconds of a segment.
@@ -109,10 +109,10 @@ class Plausibility:
         self._filtered.append(filtered)
 
     def look(self, stamps: Float64, timeline: Timeline) -> None:
-        """Judge what was tapped, whose samples have these stamps; none straddle a second."""
+        """Judge what was tapped, whose samples have these stamps, once a second is over."""
         self._stamps.append(stamps)
         self._n += len(stamps)
-        if self._n < self._second:
+        if not timeline.second_is_over:
             return
         x = np.concatenate(self._filtered)
         self._locked.push(x, np.concatenate(self._stamps))

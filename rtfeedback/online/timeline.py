@@ -26,6 +26,7 @@ LATE = 10  # s in which a jump back makes up for a gap
 RATE_TOLERANCE = 1e-3  # of the nominal rate; clocks of amplifiers are some 20 times better
 RATE_SPAN = 60  # s that the rate is measured over, at most
 RATE_JITTER = 0.015  # s that smoothed stamps may be off at either end of that span
+BEFORE = 0.1  # s before a whole second of its samples that a segment's seconds end
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +68,10 @@ class Beginning(NamedTuple):
 class Timeline:
     """Cut chunks into pieces of segments and smooth their stamps.
 
-    A piece ends with each whole second of its segment's samples, so that what is found
-    out over seconds is found out at the same sample however the chunks are cut.
+    A piece ends with each second of its segment's samples, so that what is found out over
+    seconds is found out at the same sample however the chunks are cut. Seconds end a tenth
+    before whole ones, as hops and TRs end at these: who waits for a window then waits for
+    no judgement of a second.
 
     Parameters
     ----------
@@ -91,6 +94,8 @@ class Timeline:
         first second. Losses too small to be counted one by one lower it.
     rate_is_nominal : bool
         Whether `rate` is the stated one, to 0.1 % and 15 ms of jitter.
+    second_is_over : bool
+        Whether a second ended with the last piece.
     """
 
     def __init__(self, sfreq: float, gap: float = GAP) -> None:
@@ -110,8 +115,10 @@ class Timeline:
         self._told = 0  # samples lost when the last segment began
         self._broken = False
         self._second = max(1, round(sfreq))  # in samples
-        # Seconds that the stamps are off the nominal rate, at each whole second.
-        self._drift: deque[tuple[float, float]] = deque(maxlen=RATE_SPAN + 1)
+        self._before = min(round(BEFORE * sfreq), self._second - 1)
+        self.second_is_over = False
+        # Samples, and the seconds that the stamps are off the nominal rate, at each second.
+        self._drift: deque[tuple[int, float, float]] = deque(maxlen=RATE_SPAN + 1)
         self.rate: float | None = None
         self.rate_is_nominal = True
 
@@ -146,7 +153,7 @@ class Timeline:
 
     def _split(self, samples: Float32, stamps: Float64, sample: int) -> Iterator[Piece]:
         while len(stamps):
-            n = self._second - self._n % self._second
+            n = self._second - (self._n + self._before) % self._second
             residual = self._residual(stamps[:n])
             jump = 0.0 if self._start is None else float(residual[0]) - self._last
             if self._start is None or self._broken or abs(jump) > self.gap:
@@ -171,6 +178,7 @@ class Timeline:
         self._broken = False
         self._drift.clear()
         self._measure(0.0, 0.0)
+        self.second_is_over = False
         return Piece(samples[:1], stamps[:1], stamps[:1], self.segment, True, lost, sample)
 
     def _count_lost(self, jump: float) -> int:
@@ -191,16 +199,17 @@ class Timeline:
         smoothed = stamps - residual + smooth
         self._n += len(stamps)
         self._last = float(residual[-1])
-        if self._n % self._second == 0:
+        self.second_is_over = (self._n + self._before) % self._second == 0
+        if self.second_is_over:
             self._measure(self._last, float(smooth[-1]))
         return Piece(samples, stamps, smoothed, self.segment, False, 0, sample)
 
     def _measure(self, raw: float, smooth: float) -> None:
         """Take note of how far the stamps are off the nominal rate by now, in seconds."""
-        self._drift.append((raw, smooth))
-        span = (len(self._drift) - 1) * self._second / self.sfreq
+        self._drift.append((self._n, raw, smooth))
+        first, first_raw, first_smooth = self._drift[0]
+        span = (self._n - first) / self.sfreq
         # Smoothed stamps tell jitter from drift, and follow a drift only after seconds.
-        first_raw, first_smooth = self._drift[0]
         self.rate = self.sfreq / (1 + (raw - first_raw) / span) if span else None
         gained = abs(smooth - first_smooth)
         self.rate_is_nominal = gained <= RATE_TOLERANCE * span + RATE_JITTER

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rtfeedback.online.gather import LAST
 from rtfeedback.online.timeline import GAP, Timeline
 from rtfeedback.signals import Chunk, Float32, Float64, Int64
 
@@ -328,6 +329,19 @@ def test_the_rates_verdict_falls_at_the_same_sample_whatever_the_chunks(
     whole = verdicts([])
     cut = verdicts(sizes)
     assert {at: cut[at] for at in whole} == whole
+
+
+@pytest.mark.parametrize("sfreq", [160.0, 250.0, 512.0, 1000.0, 5000.0])
+def test_seconds_end_before_the_samples_that_are_left_for_a_window(sfreq: float) -> None:
+    """A hop or TR falls due at whole seconds, or quarters: none waits for a judgement."""
+    timeline, ends = Timeline(sfreq), []
+    for chunk in chunks(stamped(sfreq, round(4 * sfreq)), cycle([7, 100])):
+        for piece in timeline.push(chunk):
+            if timeline.second_is_over:
+                ends.append(piece.first_sample + len(piece.stamps))
+    assert np.array_equal(np.diff(ends), [round(sfreq)] * 3)
+    to_the_next_due = -np.array(ends) % (sfreq / 4)
+    assert (to_the_next_due >= LAST * sfreq).all()
 
 
 def test_a_new_segment_is_measured_anew() -> None:
