@@ -127,7 +127,7 @@ def _judge_one(
     over = np.flatnonzero(touched.any(axis=1))[-1]
     end = int(rng.integers(over, len(index)))
     window = slice(end + 1 - WINDOW.n_times(spec.rate), end + 1)
-    seen = rows[window, :: spec.n_features // len(spec.channels)].T
+    seen = rows[window, :: spec.n_bands].T
     left_out = FeatureScaler(len(seen), spec.hold).left_out(torch.from_numpy(seen)).numpy()
     return Verdict(
         masked=bool(left_out.T[touched[window]].all()),

@@ -132,19 +132,10 @@ def trained(store: Store, out: Path, name: str, config: TrainConfig) -> Trained:
     model = load_checkpoint(out).model.eval()
     predicted, measured = on_validation(store, config, spec, model)
     notes, is_stepped = spec.training.notes, "epochs" in spec.training.notes
-    shape = Shape(
-        n_features=spec.chain.n_features,
-        n_times=spec.window.n_times(spec.chain.rate),
-        n_targets=len(spec.targets),
-        rate=spec.chain.rate,
-        hold=spec.chain.hold,
-        n_bands=spec.chain.n_features // len(spec.chain.channels),
-        volume=spec.volume,
-    )
     return Trained(
         name=name,
         config=config,
-        shape=shape,
+        shape=spec.shape,
         parameters=trainable(model),
         r=float(np.corrcoef(predicted[:, 0], measured[:, 0])[0, 1]),
         loss=float(notes["loss"] if is_stepped else np.mean((predicted - measured) ** 2)),

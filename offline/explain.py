@@ -27,7 +27,7 @@ from offline.progress import progress
 from offline.splits.parts import SHUFFLED
 from offline.store.dataset import SEMI_SYNTHETIC, Store
 from offline.store.examples import Examples
-from rtfeedback.arithmetic import fix_arithmetic
+from offline.training.training_process import training_process
 from rtfeedback.checkpoint import Checkpoint, CheckpointSpec
 from rtfeedback.errors import CheckpointError
 from rtfeedback.folders import new_folder
@@ -93,19 +93,20 @@ def explain(
     index = _index(spec, target)
     contributions = Contributions(model, view_of(spec.chain, spec.window), index)
     with new_folder(out) as folder:
-        fix_arithmetic(threads=0)
-        windows = _Windows(checkpoint, windows_of(spec, store, "validation"))
-        compared = pairs_of(windows.examples, pairs)
-        predicted = windows.predicted(contributions, compared.windows)
-        shares = _shares(contributions, windows, compared, predicted)
-        training = _Windows(checkpoint, windows_of(spec, store, "train"))
-        found = _Found(
-            shares.share(),
-            shares.direction(),
-            attention_of(network, spec, windows.batches(compared.windows)),
-            filters_of(network, spec, index, training.batches(training.spread(FOR_FILTERS))),
-        )
-        fix_arithmetic()
+        with training_process():  # gradients, as there
+            windows = _Windows(checkpoint, windows_of(spec, store, "validation"))
+            compared = pairs_of(windows.examples, pairs)
+            predicted = windows.predicted(contributions, compared.windows)
+            shares = _shares(contributions, windows, compared, predicted)
+            training = _Windows(checkpoint, windows_of(spec, store, "train"))
+            found = _Found(
+                shares.share(),
+                shares.direction(),
+                attention_of(network, spec, windows.batches(compared.windows)),
+                filters_of(
+                    network, spec, index, training.batches(training.spread(FOR_FILTERS))
+                ),
+            )
         r = windows.r(index, compared.windows, predicted)
         unexplained = shares.unexplained()
         report = _report(checkpoint, store, index, windows.examples, compared, r, unexplained)

@@ -30,19 +30,11 @@ def progress(
 @contextmanager
 def epochs_bar(total: int) -> Iterator[Callable[[int, float, float, float], None]]:
     """Show a bar over epochs, with training loss, validation loss and validation r."""
-    columns = (
-        TextColumn("Training"),
-        BarColumn(),
-        TextColumn("epoch {task.completed}/{task.total} {task.fields[reached]}"),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=console) as bar:
-        task = bar.add_task("", total=total, reached="")
+    with _bar("Training", "epoch ", total) as show_text:
 
         def show(epoch: int, loss: float, validation: float, r: float) -> None:
             of_r = f" r {r:.2f}" if isfinite(r) else ""
-            reached = f"loss {loss:.3f} validation {validation:.3f}{of_r}"
-            bar.update(task, completed=epoch, reached=reached)
+            show_text(epoch, f"loss {loss:.3f} validation {validation:.3f}{of_r}")
 
         yield show
 
@@ -50,10 +42,17 @@ def epochs_bar(total: int) -> Iterator[Callable[[int, float, float, float], None
 @contextmanager
 def trials_bar(total: int) -> Iterator[Callable[[int | None, str], None]]:
     """Show a bar over trials, and how far the one at hand is."""
+    with _bar("Trials", "", total) as show:
+        yield show
+
+
+@contextmanager
+def _bar(title: str, unit: str, total: int) -> Iterator[Callable[[int | None, str], None]]:
+    """Show a bar, and give what moves it on and says how far that is."""
     columns = (
-        TextColumn("Trials"),
+        TextColumn(title),
         BarColumn(),
-        TextColumn("{task.completed}/{task.total} {task.fields[reached]}"),
+        TextColumn(f"{unit}{{task.completed}}/{{task.total}} {{task.fields[reached]}}"),
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=console) as bar:

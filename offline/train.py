@@ -218,7 +218,7 @@ def fit(
                     else None,
                     seed=config.seed,
                     waveforms=spec.chain.config.band_power is None,
-                    n_bands=spec.chain.n_features // len(spec.chain.channels),
+                    n_bands=spec.chain.n_bands,
                     log=told,
                     state=state,
                 )

@@ -148,17 +148,22 @@ class CheckpointSpec(Config):
             raise ValueError("several 'members' have no volume of their own")
         return self
 
-    def build(self) -> nn.Module:
-        """Return the model with untrained weights."""
-        shape = Shape(
+    @property
+    def shape(self) -> Shape:
+        """What goes into the model and what comes out."""
+        return Shape(
             n_features=self.chain.n_features,
             n_times=self.window.n_times(self.chain.rate),
             n_targets=len(self.targets),
             rate=self.chain.rate,
             hold=self.chain.hold,
-            n_bands=self.chain.n_features // len(self.chain.channels),
+            n_bands=self.chain.n_bands,
             volume=self.volume,
         )
+
+    def build(self) -> nn.Module:
+        """Return the model with untrained weights."""
+        shape = self.shape
         model = build_model(self.model, shape)
         if self.members > 1:
             others = [build_model(self.model, shape) for _ in range(1, self.members)]

@@ -169,7 +169,7 @@ def test_a_view_of_the_ring_and_a_copy_have_the_same_shares() -> None:
 def masked_now_and_then(spec: ChainSpec, n: int, seed: int) -> Float32:
     """Return rows, (n, n_features), with artefacts of all lengths in one or all channels."""
     rng = np.random.default_rng(seed)
-    rows = np.zeros((n, len(CHANNELS), spec.n_features // len(CHANNELS)), np.float32)
+    rows = np.zeros((n, len(CHANNELS), spec.n_bands), np.float32)
     for first in rng.integers(0, n, rng.integers(0, 1 + n // 20)):
         length = int(rng.choice([1, 2, 10, 100, n]))
         every = slice(None) if rng.random() < 0.3 else int(rng.integers(len(CHANNELS)))

@@ -119,7 +119,7 @@ class FewShot:
             stop_on,
             seed=self._seed,
             waveforms=chain.config.band_power is None,
-            n_bands=chain.n_features // len(chain.channels),
+            n_bands=chain.n_bands,
         )
         return {"epochs": notes["epochs"], "learning_rate": LEARNING_RATE}
 

@@ -129,7 +129,7 @@ def _check_sizes(parent: ChainSpec, child: ChainSpec, name: str) -> float:
 
 def _check_clean(chain: ChainSpec, rows: Float32, name: str) -> float:
     """Return the seconds of the channel that has least EEG; refuse too few of them."""
-    n_bands = chain.n_features // len(chain.channels)
+    n_bands = chain.n_bands
     clean = np.sum(~np.isnan(rows[:, ::n_bands]), axis=0) / chain.rate
     worst = int(np.argmin(clean))
     if clean[worst] < LEAST / 2:

@@ -182,7 +182,7 @@ def _typical_field(spec: ChainSpec, runs: Runs, amplitude: Float64) -> float:
 def _usually_masked(spec: ChainSpec, runs: Runs) -> tuple[float, ...]:
     """Return the share of the chain's rows in which each channel is masked."""
     masked, n_rows = np.zeros(len(spec.channels)), 0
-    n_bands = spec.n_features // len(spec.channels)
+    n_bands = spec.n_bands
     for read in runs.values():
         rows = through_chain(read(), spec)[0][:, ::n_bands]
         masked += np.isnan(rows).sum(axis=0)

@@ -104,7 +104,7 @@ def fit_masked(
         If windows are shorter than what the model sees, or the training diverges.
     """
     fitting = MaskedFitting(model, stretches, fit, mask, rate=rate, seed=seed)
-    run_epochs(fitting, log, state)
+    run_epochs(fitting, log, state, epochs=fit.epochs, patience=fit.patience)
     model.load_state_dict(fitting.best.weights)
     model.cpu()
     return {"epochs": fitting.best.epoch, "loss": fitting.best.loss}
@@ -152,12 +152,6 @@ class MaskedFitting:
         )
         self.rng = np.random.default_rng(seed)
         self.epoch, self.best = 0, Best.untrained(transformer)
-
-    @property
-    def over(self) -> bool:
-        """Whether all epochs are done, or too many without getting better."""
-        patient = self.best.waited(self.epoch) < self._fit.patience
-        return self.epoch >= self._fit.epochs or not patient
 
     def one_epoch(self) -> tuple[float, float, float, float]:
         """Return the loss, the validation's loss, NaN for its r, and the last learning rate."""

@@ -52,7 +52,7 @@ def fit_network(
     fitting = Fitting(
         model, config, train, validation, seed=seed, waveforms=waveforms, n_bands=n_bands
     )
-    run_epochs(fitting, log, state)
+    run_epochs(fitting, log, state, epochs=config.epochs, patience=config.patience)
     model.load_state_dict(fitting.best.weights)
     model.cpu()
     notes: dict[str, float | int | str] = {

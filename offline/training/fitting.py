@@ -85,13 +85,6 @@ class Fitting:
         self.epoch = 0
         self.best = Best.untrained(model)
 
-    @property
-    def over(self) -> bool:
-        """Whether all epochs are done, or too many without getting better."""
-        waited = self.best.waited(self.epoch)
-        patient = self._validation is None or waited < self.config.patience
-        return self.epoch >= self.config.epochs or not patient
-
     def one_epoch(self) -> tuple[float, float, float, float]:
         """Return the loss, the validation's loss and r, and the last learning rate."""
         loss = self._descend()

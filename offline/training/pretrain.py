@@ -170,8 +170,7 @@ def _pretrain(
     with training_process(), log as told:
         torch.manual_seed(config.seed)
         n_times = round(config.model.length * chain.rate)
-        n_bands = chain.n_features // len(chain.channels)
-        shape = Shape(chain.n_features, n_times, 1, chain.rate, chain.hold, n_bands)
+        shape = Shape(chain.n_features, n_times, 1, chain.rate, chain.hold, chain.n_bands)
         model = config.model.build(shape)
         notes = fit_masked(
             model,

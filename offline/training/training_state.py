@@ -67,10 +67,6 @@ class Epochs(Protocol):
     def best(self) -> Best:
         """The epoch that is kept."""
 
-    @property
-    def over(self) -> bool:
-        """Whether all epochs are done, or too many without getting better."""
-
     def one_epoch(self) -> tuple[float, float, float, float]:
         """Return the loss, the validation's loss and r, and the last learning rate."""
 

@@ -204,5 +204,10 @@ class ChainSpec(Config):
     @property
     def n_features(self) -> int:
         """Rows of a window: channels, or channels x bands."""
+        return len(self.channels) * self.n_bands
+
+    @property
+    def n_bands(self) -> int:
+        """Rows of each channel, side by side: 1 where windows are of samples."""
         power = self.config.band_power
-        return len(self.channels) * (len(power.bands) if power else 1)
+        return len(power.bands) if power else 1

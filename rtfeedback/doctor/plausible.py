@@ -96,6 +96,6 @@ def _window_like(rows: Float32, spec: CheckpointSpec) -> Float32:
 
 def _always(masked: Bool, names: tuple[str, ...], spec: CheckpointSpec) -> bool:
     """Tell whether any of these channels was masked in every row."""
-    n_bands = spec.chain.n_features // len(spec.chain.channels)
+    n_bands = spec.chain.n_bands
     columns = [n_bands * spec.chain.channels.index(name) for name in names]
     return bool(masked[:, columns].all(axis=0).any())
