@@ -13,17 +13,14 @@ from torch import nn
 from offline.calibration.few_shot import FewShot, can_learn
 from offline.calibration.fit_eeg import fit_eeg
 from offline.calibration.hear import hear
-from offline.progress import say
-from offline.splits.parts import SHUFFLED
 from offline.splits.split import SplitConfig
 from offline.store.aims import Aims
 from offline.store.dataset import Store
 from offline.store.examples import Examples
 from offline.training.split_examples import (
     Volumes,
-    check_fit,
-    examples_of,
-    split_store,
+    checked_split,
+    training_and_validation,
     volumes_of_parts,
 )
 from offline.training.training_spec import training_spec
@@ -166,10 +163,7 @@ class _Data:
         chain, model = parent.model.chain, parent.model
         _check_chain(parent, store)
         split = SplitConfig.model_validate(store.manifest.config.get("split", {}))
-        parts = split_store(store, split)
-        for note in (*parts.notes, *([SHUFFLED] if parts.kind == "shuffled" else [])):
-            say(note)
-        check_fit(store, chain, split, parts)
+        parts = checked_split(store, split, chain)
         window = WindowSpec(
             length=parent.window.length,
             lead=parent.window.lead,
@@ -178,10 +172,9 @@ class _Data:
         volumes = volumes_of_parts(store, parts, chain, window)
         _check_untouched(parent, store, parts.test, volumes)
         aims = Aims.of_targets(parent.targets, of_task=False)
-        training = examples_of(store, parts, "train", chain, window, aims)
-        validation = None
-        if parts.validation and (not volumes or any(volumes["validation"].values())):
-            validation = examples_of(store, parts, "validation", chain, window, aims)
+        training, validation = training_and_validation(
+            store, parts, volumes, chain, window, aims
+        )
         seed = parent.training.seed
         spec = training_spec(store, model, parts, window, training, volumes, aims, seed)
         simulated = spec.training.semi_synthetic or parent.training.semi_synthetic

@@ -13,7 +13,6 @@ from torch import nn
 
 from offline.monte_carlo import check_passes, thin
 from offline.progress import say
-from offline.splits.parts import SHUFFLED
 from offline.splits.split import SplitConfig
 from offline.staging import unfinished
 from offline.store.dataset import Store
@@ -30,9 +29,8 @@ from offline.training.pretrained import (
     transformer_of,
 )
 from offline.training.split_examples import (
-    check_fit,
-    examples_of,
-    split_store,
+    checked_split,
+    training_and_validation,
     volumes_of_parts,
 )
 from offline.training.training_log import Log, training_log
@@ -152,18 +150,15 @@ def plan(store: Store, config: TrainConfig, pretrained: Path | None = None) -> P
             f"The model '{config.model.name}' has nothing to learn",
             do="Make its checkpoint with `python -m bench.checkpoint`, or name another model",
         )
-    parts, model = split_store(store, config.split), config.model
-    for note in (*parts.notes, *([SHUFFLED] if parts.kind == "shuffled" else [])):
-        say(note)
-    check_fit(store, model.chain, config.split, parts)
+    model = config.model
+    parts = checked_split(store, config.split, model.chain)
     slice_ref = store.manifest.slice_ref
     window = WindowSpec(length=model.length, lead=model.lead, slice_ref=slice_ref)
     volumes = volumes_of_parts(store, parts, model.chain, window)
     aims = aims_of(store, model, config.ahead, parts)
-    training = examples_of(store, parts, "train", model.chain, window, aims)
-    validation = None
-    if parts.validation and (not volumes or any(volumes["validation"].values())):
-        validation = examples_of(store, parts, "validation", model.chain, window, aims)
+    training, validation = training_and_validation(
+        store, parts, volumes, model.chain, window, aims
+    )
     spec = training_spec(store, model, parts, window, training, volumes, aims, config.seed)
     check_tr(store, spec)
     if pretrained is not None:

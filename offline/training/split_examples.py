@@ -6,7 +6,7 @@ from typing import get_args
 
 from offline.progress import say
 from offline.splits.blocks import Part
-from offline.splits.parts import Split, scanned
+from offline.splits.parts import SHUFFLED, Split, scanned
 from offline.splits.split import RunKey, SplitConfig, split_runs
 from offline.store.aims import Aims
 from offline.store.dataset import Run, Store
@@ -26,6 +26,33 @@ def split_store(store: Store, config: SplitConfig) -> Split:
         for order, run in enumerate(store.manifest.runs)
     ]
     return split_runs(keys, config)
+
+
+def checked_split(store: Store, config: SplitConfig, chain: str) -> Split:
+    """Part the runs of a store, say what is to be said of it, and check it against the fit.
+
+    Raises
+    ------
+    DatasetError
+        If the split leaves nothing, or what the chain knows is held out.
+    ConfigError
+        If windows are to be shuffled without leave.
+    """
+    parts = split_store(store, config)
+    for note in (*parts.notes, *([SHUFFLED] if parts.kind == "shuffled" else [])):
+        say(note)
+    check_fit(store, chain, config, parts)
+    return parts
+
+
+def training_and_validation(
+    store: Store, parts: Split, volumes: Volumes, chain: str, window: WindowSpec, aims: Aims
+) -> tuple[Examples, Examples | None]:
+    """Return the windows of both parts; None of a validation part that holds none."""
+    training = examples_of(store, parts, "train", chain, window, aims)
+    if not parts.validation or (volumes and not any(volumes["validation"].values())):
+        return training, None
+    return training, examples_of(store, parts, "validation", chain, window, aims)
 
 
 def examples_of(
