@@ -10,7 +10,7 @@ import pytest
 
 from offline.prepare import PrepareConfig, prepare
 from offline.simulate import SimulateConfig, simulate
-from offline.store.dataset import Store
+from offline.store.dataset import READS, Store
 from offline.train import TrainConfig, train
 
 RUN = "sub-01_task-motorimagery_run-0{}"
@@ -56,8 +56,9 @@ def store(prepared: Path) -> Store:
 
 @pytest.fixture
 def store_copy(prepared: Path, tmp_path: Path) -> Store:
-    """Return a copy of the store for a test to break."""
-    return Store(Path(shutil.copytree(prepared, tmp_path / "prepared")))
+    """Return a copy of the store, its test part never read, for a test to break."""
+    unread = shutil.ignore_patterns(READS)
+    return Store(Path(shutil.copytree(prepared, tmp_path / "prepared", ignore=unread)))
 
 
 @pytest.fixture(scope="session")

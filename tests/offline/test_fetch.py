@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import sys
@@ -14,6 +15,9 @@ import pytest
 
 from offline.datasets.fetch import fetch
 from rtfeedback.errors import DatasetError, OutputError, RtfeedbackError
+
+# When one file fails, openneuro-py drops the others half-way with their files open.
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
 
 Run = Callable[..., tuple[int, str, list[str]]]
 DATASET = "ds002336"
@@ -88,6 +92,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[OpenNeuro]]:
     http.shutdown()
     thread.join()
     http.server_close()
+    gc.collect()  # what was left open is closed here, and not within another test
 
 
 @pytest.fixture
