@@ -91,7 +91,6 @@ def test_it_is_the_same_whenever_it_is_made(
 def test_every_reading_of_the_test_part_is_counted_and_printed(
     predictor: Predictor, store_copy: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (store_copy.path / "test_reads.json").unlink(missing_ok=True)
     for reads in (1, 2, 3):
         report = evaluate(predictor, store_copy, tmp_path / str(reads))
         assert report["test_reads"] == reads
@@ -105,8 +104,6 @@ def test_every_reading_of_the_test_part_is_counted_and_printed(
 def test_a_reading_counts_though_the_report_cannot_be_written(
     predictor: Predictor, store_copy: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (store_copy.path / "test_reads.json").unlink(missing_ok=True)
-
     def fail(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
