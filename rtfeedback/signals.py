@@ -202,8 +202,9 @@ class Feedback:
 
     def facts(self) -> Iterator[tuple[str, Any]]:
         """Yield each field's name and value, in the order of a message."""
-        for name in _FIELDS:
+        for name in FIELDS:
             yield name, getattr(self, name)
 
 
-_FIELDS = tuple(field.name for field in fields(Feedback))
+FIELDS = tuple(field.name for field in fields(Feedback))
+"""The names of a feedback message's fields, in their order."""

@@ -27,7 +27,6 @@ HEARTBEAT = 1.0  # s between status messages, whatever happens
 ASK = 0.1  # s after which it is looked for a question again, at the end of a pull
 PULL = 0.25  # s that a pull may wait, so that nothing else waits longer
 PULL_MARKED = 0.1  # s, where a marker may come at any time, and what it makes due
-PROMPT = 0.4  # of the time after which EEG is stale: two pulls may pass until that is seen
 
 
 class Stopped(Exception):  # noqa: N818 (an order, not an error)
@@ -112,8 +111,7 @@ class Daemon:
         self._state = "starting"
         self._stopping, self._end = False, inf
         self._silence = Silence(config.stream.stale, self.course.period)
-        pull = PULL_MARKED if options.markers else PULL
-        self._patience = min(pull, PROMPT * config.stream.stale)
+        self._patience = PULL_MARKED if options.markers else PULL
         self._heartbeat = self._ask = time.monotonic()
         self._ready = False
 
@@ -222,7 +220,8 @@ class Daemon:
         if self._stopping or time.monotonic() > self._end:
             raise Stopped
         line = self.course.line
-        chunk = self.inputs.pull(self._patience, line.wanted() if line else 1)
+        patience = min(self._patience, self._silence.left(time.monotonic()))
+        chunk = self.inputs.pull(patience, line.wanted() if line else 1)
         pulled = time.monotonic()
         if line is not None:
             for marker in self.inputs.pull_markers():

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from math import isfinite
+from operator import attrgetter
 from typing import Any
 
-from rtfeedback.signals import Feedback
+from rtfeedback.signals import FIELDS, Feedback
 
 _dumps = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
 
@@ -27,7 +28,7 @@ class FeedbackEncoder:
     """Encodes the feedback of a run: byte for byte what `encode` makes of its message.
 
     A subject waits for this one, and with many regions `json` takes longer for it than a
-    model: here all that stays the same is written once, and only numbers are filled in.
+    model: here all that stays the same is written once, and only the rest is filled in.
 
     Parameters
     ----------
@@ -37,7 +38,10 @@ class FeedbackEncoder:
 
     def __init__(self, rois: Sequence[str]) -> None:
         named = (_dumps(name).replace("%", "%%") for name in rois)
-        self._rois = ",".join(f'{name}:{{"raw":%s,"z":%s,"sd":%s}}' for name in named)
+        regions = ",".join(f'{name}:{{"raw":%s,"z":%s,"sd":%s}}' for name in named)
+        self._rois = f"{{{regions}}}"
+        self._same: tuple[Any, ...] = ()
+        self._form = ""
 
     def __call__(self, feedback: Feedback) -> bytes:
         """Return a feedback message as UTF-8 JSON.
@@ -47,10 +51,36 @@ class FeedbackEncoder:
         ValueError
             It holds a number that is not finite.
         """
-        numbers = [number for roi in feedback.rois.values() for number in roi]
-        if not isfinite(sum([number for number in numbers if number is not None])):
+        same = _same_of(feedback)
+        if same != self._same:
+            self._form, self._same = self._form_of(feedback), same
+        regions = [number for roi in feedback.rois.values() for number in roi]
+        values = (*_before(feedback), *regions, *_after(feedback))
+        if not isfinite(sum([value for value in values if isinstance(value, int | float)])):
             raise ValueError("Out of range float values are not JSON compliant")
-        told = ["null" if number is None else repr(number) for number in numbers]
-        # In no text of a message does this stand: quotes are escaped there.
-        head, tail = _dumps({**dict(feedback.facts()), "rois": None}).split('"rois":null', 1)
-        return f'{head}"rois":{{{self._rois % tuple(told)}}}{tail}'.encode()
+        return (self._form % tuple(map(_told, values))).encode()
+
+    def _form_of(self, feedback: Feedback) -> str:
+        """Return a message with a gap for each value that changes."""
+        gaps = dict.fromkeys((*_BEFORE, *_AFTER), "%s") | {"rois": self._rois}
+        return (
+            "{"
+            + ",".join(
+                f'"{name}":{gaps.get(name) or _dumps(value).replace("%", "%%")}'
+                for name, value in feedback.facts()
+            )
+            + "}"
+        )
+
+
+_SAME = ("session", "run", "flags", "checkpoint", "schema")  # in all messages of a run
+_ROIS = FIELDS.index("rois")
+_BEFORE = tuple(name for name in FIELDS[:_ROIS] if name not in _SAME)
+_AFTER = tuple(name for name in FIELDS[_ROIS + 1 :] if name not in _SAME)
+_same_of, _before, _after = attrgetter(*_SAME), attrgetter(*_BEFORE), attrgetter(*_AFTER)
+
+
+def _told(value: str | float | bool | None) -> str:
+    if value is None:
+        return "null"
+    return _dumps(value) if isinstance(value, str | bool) else repr(value)

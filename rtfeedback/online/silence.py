@@ -8,6 +8,8 @@ from math import inf
 PAUSE = 4.0  # s between two chunks that no amplifier takes: longer is not its habit
 HABIT = 32  # pauses that show what is usual
 OFTEN = 3  # times that a pause has to be there to be one
+INSTANT = 1e-3  # s by which a wait may end too early for what it waits for
+LOOK = 0.4  # of the time without EEG, from one look to the next in a pause that may be habit
 
 
 class Silence:
@@ -70,6 +72,11 @@ class Silence:
             return False
         self._next = next_tick(self._next, self.period, now)
         return True
+
+    def left(self, now: float) -> float:
+        """Return for how many seconds it need not be asked whether it tells, if none comes."""
+        due = self._next if self.stale else self._since + self.after
+        return due - now + INSTANT if due >= now else LOOK * self.after
 
     def _usual(self) -> float:
         """Return the pause that half of the time goes by in pauses of at least.

@@ -247,7 +247,8 @@ def test_feedback_is_encoded_as_any_json_would_be(
 ) -> None:
     encoder = FeedbackEncoder(ROIS)
     for told in (make.of_window(window_of(), giving(prediction)), make.stale(None, NOW)):
-        assert encoder(told) == encode(told.message())
+        for each in (told, replace(told, run="02", flags=("no_fmri", "100 %s")), told):
+            assert encoder(each) == encode(each.message())
 
 
 def test_a_region_may_be_called_anything(clocks: Clocks) -> None:
