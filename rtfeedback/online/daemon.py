@@ -1,4 +1,7 @@
-"""The daemon: one thread that pulls, predicts and publishes, and never falls silent."""
+"""The daemon: one thread that pulls, predicts and publishes, and never falls silent.
+
+Two more write and sync the record, and one answers questions while this one waits.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from rtfeedback.online.inputs import Inputs, markers_of
 from rtfeedback.online.publisher import Publisher
 from rtfeedback.online.session import SessionFolder
 from rtfeedback.online.settings import RunConfig, RunOptions, run_flags
-from rtfeedback.online.silence import Silence, next_tick
+from rtfeedback.online.silence import Silence
 from rtfeedback.online.source import Source, StreamLost, StreamOver
 from rtfeedback.online.status import scanner_facts, stream_facts
 from rtfeedback.online.telling import Telling
@@ -24,8 +27,8 @@ from rtfeedback.predictor import Predictor
 from rtfeedback.signals import Chunk
 
 HEARTBEAT = 1.0  # s between status messages, whatever happens
-ASK = 0.1  # s after which it is looked for a question again, at the end of a pull
-PULL = 0.25  # s that a pull may wait, so that nothing else waits longer
+EARLY = 0.25  # s that one may come before, so that none comes late
+PULL = 0.5  # s that a pull may wait, so that nothing else waits longer
 PULL_MARKED = 0.1  # s, where a marker may come at any time, and what it makes due
 
 
@@ -107,12 +110,13 @@ class Daemon:
             self.folder.record,
             self._idle,
             markers_name=markers_name,
+            meanwhile=self.publisher.listen(self.control.answer),
         )
         self._state = "starting"
         self._stopping, self._end = False, inf
         self._silence = Silence(config.stream.stale, self.course.period)
         self._patience = PULL_MARKED if options.markers else PULL
-        self._heartbeat = self._ask = time.monotonic()
+        self._heartbeat = time.monotonic()
         self._ready = False
 
     def _open_outputs(self, source: Source) -> None:
@@ -257,17 +261,11 @@ class Daemon:
             self.course.stale(reason, self._silence.heard)
 
     def _watch(self) -> None:
-        """Tell that the run goes on, and answer a question."""
+        """Tell that the run goes on."""
         now = time.monotonic()
-        if now < self._ask:
-            return
-        self._ask = now + ASK
-        if now >= self._heartbeat:
-            self._heartbeat = next_tick(self._heartbeat, HEARTBEAT, now)
+        if now >= self._heartbeat - EARLY:
+            self._heartbeat = now + HEARTBEAT
             self.tell.status(self._status())
-        request = self.publisher.asked()  # one at a time, so that EEG is never kept waiting
-        if request is not None:
-            self.publisher.answer(self.control.answer(request))
 
     def _status(self) -> dict[str, Any]:
         heard = self._silence.heard

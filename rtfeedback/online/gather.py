@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 
 from rtfeedback.online.source import Stream, StreamLost
 from rtfeedback.signals import Chunk
 
-HOLD = 0.5  # s that samples are held back, and one pull more
+HOLD = 0.48  # s that samples are held back, and one pull more
 LAST = 0.05  # s of samples that are left for the moment at which a window falls due
 SPLIT = 6  # times that, at least, for which it is worth a look of its own before
 
@@ -22,6 +23,8 @@ class Gathering:
     Parameters
     ----------
     stream : Stream
+    meanwhile : context manager, optional
+        Entered while the stream is waited for.
 
     Attributes
     ----------
@@ -29,8 +32,10 @@ class Gathering:
         Monotonic clock at which samples last came, or a little before that.
     """
 
-    def __init__(self, stream: Stream) -> None:
-        self.stream = stream
+    def __init__(
+        self, stream: Stream, meanwhile: AbstractContextManager[object] | None = None
+    ) -> None:
+        self.stream, self._meanwhile = stream, meanwhile or nullcontext()
         self._most = max(1, round(HOLD * stream.info.sfreq))
         self._last = max(1, round(LAST * stream.info.sfreq))
         self._held: list[Chunk] = []
@@ -59,7 +64,8 @@ class Gathering:
         enough, began = self._enough(wanted), time.monotonic()
         try:
             asked = max(1, enough - self._n)
-            chunk = self.stream.pull(timeout, asked)
+            with self._meanwhile:
+                chunk = self.stream.pull(timeout, asked)
         except StreamLost as error:
             if not self._n:
                 raise

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from math import inf
 
 from rtfeedback.chain import Chain
@@ -17,6 +17,7 @@ from rtfeedback.signals import Chunk, Marker, StreamInfo
 
 REFUSED = 1.0  # s before a stream that was refused is looked at again
 MARKERS_FIRST = 1.0  # s that EEG which came back waits for markers that were lost with it
+MOMENT = 1e-3  # s that is left, between two looks for a stream, to whoever waits for one
 PAUSE = 0.02  # s between two calls of `idle` while nothing can be opened
 
 
@@ -34,6 +35,8 @@ class Inputs:
         Called while something is waited for.
     markers_name : str or None
         What messages call the marker stream; None where the run has none.
+    meanwhile : context manager, optional
+        Entered whenever EEG is waited for, and for a moment where there is no stream.
 
     Attributes
     ----------
@@ -50,9 +53,11 @@ class Inputs:
         idle: Idle,
         *,
         markers_name: str | None,
+        meanwhile: AbstractContextManager[object] | None = None,
     ) -> None:
         self.source, self.markers_name, self.tell = source, markers_name, tell
         self._make_chain, self._idle, self._record = make_chain, idle, record
+        self._meanwhile = meanwhile or nullcontext()
         self._stream: Gathering | None = None
         self._markers: Markers | None = None
         self._stream_id = self._markers_id = 0  # in the recording
@@ -122,6 +127,8 @@ class Inputs:
             It has come to its end for good.
         """
         if self._stream is None:
+            with self._meanwhile:
+                time.sleep(MOMENT)
             return None
         try:
             return self._stream.pull(timeout, wanted)
@@ -177,7 +184,7 @@ class Inputs:
             stream.close()
             raise
         info = stream.info
-        self._stream, self.refused = Gathering(stream), ""
+        self._stream, self.refused = Gathering(stream, self._meanwhile), ""
         self._stream_id = self._record.stream(stream.description)
         self.tell.log(f"stream={info.name} sfreq={info.sfreq:g} channels={len(info.channels)}")
         for note in (*stream.notes, *chain.notes):

@@ -1,8 +1,7 @@
-"""ZeroMQ: a PUB socket for what is told, a REP socket beside it for what is asked."""
+"""ZeroMQ: a PUB socket for what is told; beside it a REP socket for what is asked."""
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from collections import deque
@@ -11,16 +10,15 @@ from typing import Any
 import zmq
 
 from rtfeedback.errors import PublishError
-from rtfeedback.online.encoding import encode
+from rtfeedback.online.questions import LINGER, Answer, Questions
 
 PATIENCE = 3.0  # s that a taken port is tried: its last owner may be closing
-LINGER = 1000  # ms for what is under way when the run ends
 UNDER_WAY = 64 * 2**20  # bytes of voxels that may wait for a client that does not take them
 _ENDPOINT = re.compile(r"tcp://(127\.\d+\.\d+\.\d+|localhost):(\d+)")
 
 
 class Publisher:
-    """Publishes messages as two frames, topic and JSON, and answers on the next port.
+    """Publishes messages as two frames, topic and JSON, and is asked on the next port.
 
     Parameters
     ----------
@@ -41,6 +39,7 @@ class Publisher:
         try:
             self._pub = self._bind(zmq.PUB, self.endpoint)
             self._rep = self._bind(zmq.REP, self.control_endpoint)
+            self._questions: Questions | None = None
             self._under_way: deque[tuple[zmq.MessageTracker, int]] = deque()
             self._waiting = 0  # bytes of those
         except PublishError:
@@ -72,23 +71,19 @@ class Publisher:
         self._waiting += len(frame)
         return True
 
-    def asked(self) -> dict[str, Any] | None:
-        """Return a command that was sent, or None; each has to be answered."""
-        if not self._rep.get(zmq.EVENTS) & zmq.POLLIN:
-            return None
-        try:
-            request = json.loads(b"".join(self._rep.recv_multipart()))
-        except (ValueError, RecursionError):
-            return {"cmd": ""}
-        return request if isinstance(request, dict) else {"cmd": ""}
-
-    def answer(self, message: dict[str, Any]) -> None:
-        """Answer the command that was asked."""
-        self._rep.send(encode(message))
+    def listen(self, answer: Answer) -> Questions:
+        """Have questions answered from now on; see `Questions`."""
+        self._questions = Questions(self._rep, answer)
+        return self._questions
 
     def close(self) -> None:
         """Close both sockets once what is under way has gone out."""
-        self._context.destroy(linger=LINGER)
+        self._pub.close(LINGER)
+        if self._questions:
+            self._questions.finish()
+        else:
+            self._rep.close(0)
+        self._context.term()
 
     def _bind(self, kind: int, endpoint: str) -> Any:
         socket = self._context.socket(kind)

@@ -47,13 +47,6 @@ def until_received(one: Publisher, subscriber: Any, message: dict[str, Any]) -> 
     return frames
 
 
-def until_asked(one: Publisher) -> dict[str, Any]:
-    deadline = time.monotonic() + WAIT
-    while (request := one.asked()) is None:
-        assert time.monotonic() < deadline
-    return request
-
-
 # ------------------------------------------------------------------ what goes out
 
 
@@ -84,47 +77,6 @@ def test_what_is_no_number_is_never_sent(published: Publisher, number: float) ->
 def test_numbers_go_out_to_the_last_bit() -> None:
     numbers = [0.1 + 0.2, 1 / 3, 5e-324, -1.7976931348623157e308]
     assert json.loads(encode({"numbers": numbers}))["numbers"] == numbers
-
-
-# ------------------------------------------------------------------ what is asked
-
-
-def test_a_question_is_answered_on_the_next_port(published: Publisher, free_port: int) -> None:
-    assert published.control_endpoint == f"tcp://127.0.0.1:{free_port + 1}"
-    assert published.asked() is None
-    with socket(zmq.REQ) as asker:
-        asker.connect(published.control_endpoint)
-        asker.send_json({"cmd": "ping"})
-        assert until_asked(published) == {"cmd": "ping"}
-        published.answer({"ok": True})
-        assert asker.poll(1000 * WAIT)
-        assert asker.recv_json() == {"ok": True}
-
-
-@pytest.mark.parametrize(
-    "frames",
-    [
-        [b""],
-        [b"\xff\xfe\x00"],
-        [b"[1, 2]"],
-        [b"null"],
-        [b"{"],
-        [b"[" * 100_000],
-        [b'{"cmd"', b"junk"],
-    ],
-    ids=["empty", "bytes", "list", "null", "cut", "deep", "frames"],
-)
-def test_nonsense_is_no_command_and_breaks_nothing(
-    published: Publisher, frames: list[bytes]
-) -> None:
-    with socket(zmq.REQ) as asker:
-        asker.connect(published.control_endpoint)
-        for _ in range(2):
-            asker.send_multipart(frames)
-            assert until_asked(published) == {"cmd": ""}
-            published.answer({"ok": False})
-            assert asker.poll(1000 * WAIT)
-            asker.recv()
 
 
 # ------------------------------------------------------------------ endpoints

@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import zmq
+
+from rtfeedback.online.publisher import Publisher
+from rtfeedback.online.questions import Questions
+
+WAIT = 10_000  # ms that anything may take before a test fails
+
+
+class Run:
+    """What is asked: it counts, and breaks where it is told to."""
+
+    def __init__(self) -> None:
+        self.heard: list[dict[str, Any]] = []
+
+    def answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        self.heard.append(request)
+        if request.get("cmd") == "break":
+            raise RuntimeError("it broke")
+        return {"ok": True, "n": len(self.heard)}
+
+
+@pytest.fixture
+def run() -> Run:
+    return Run()
+
+
+@pytest.fixture
+def publisher(free_port: int) -> Iterator[Publisher]:
+    one = Publisher(f"tcp://127.0.0.1:{free_port}")
+    yield one
+    one.close()
+
+
+@pytest.fixture
+def questions(publisher: Publisher, run: Run) -> Questions:
+    return publisher.listen(run.answer)
+
+
+@pytest.fixture
+def asker(publisher: Publisher) -> Iterator[Any]:
+    with zmq.Context() as context, context.socket(zmq.REQ) as opened:
+        opened.setsockopt(zmq.LINGER, 0)
+        opened.connect(publisher.control_endpoint)
+        yield opened
+
+
+def answer(asker: Any) -> Any:
+    assert asker.poll(WAIT)
+    return asker.recv_json()
+
+
+def test_a_question_is_answered_on_the_next_port(
+    publisher: Publisher, questions: Questions, asker: Any, run: Run, free_port: int
+) -> None:
+    assert publisher.control_endpoint == f"tcp://127.0.0.1:{free_port + 1}"
+    asker.send_json({"cmd": "ping"})
+    with questions:
+        assert answer(asker) == {"ok": True, "n": 1}
+    assert run.heard == [{"cmd": "ping"}]
+
+
+def test_nothing_is_answered_while_the_run_has_the_turn(
+    questions: Questions, asker: Any, run: Run
+) -> None:
+    asker.send_json({"cmd": "ping"})
+    assert not asker.poll(100)
+    assert not run.heard
+    with questions:
+        assert answer(asker) == {"ok": True, "n": 1}
+
+
+def test_who_asks_without_a_pause_neither_disturbs_the_run_nor_stops_it(
+    publisher: Publisher, questions: Questions, run: Run
+) -> None:
+    over = threading.Event()
+
+    def flood() -> None:
+        with zmq.Context() as context, context.socket(zmq.REQ) as asker:
+            asker.setsockopt(zmq.LINGER, 0)
+            asker.connect(publisher.control_endpoint)
+            while not over.is_set():
+                asker.send_json({"cmd": "ping"})
+                while not asker.poll(10) and not over.is_set():
+                    pass
+                if not over.is_set():
+                    asker.recv()
+
+    flooding = threading.Thread(target=flood)
+    flooding.start()
+    try:
+        while len(run.heard) < 200:
+            with questions:
+                time.sleep(0)  # as any wait does, it lets the other thread run
+            before = len(run.heard)
+            sum(range(10_000))  # the run's own work, which gives the other thread time
+            assert len(run.heard) == before
+    finally:
+        over.set()
+        flooding.join()
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        [b""],
+        [b"\xff\xfe\x00"],
+        [b"[1, 2]"],
+        [b"null"],
+        [b"{"],
+        [b"[" * 100_000],
+        [b'{"cmd"', b"junk"],
+    ],
+    ids=["empty", "bytes", "list", "null", "cut", "deep", "frames"],
+)
+def test_nonsense_is_no_command_and_breaks_nothing(
+    questions: Questions, asker: Any, run: Run, frames: list[bytes]
+) -> None:
+    with questions:
+        for n in (1, 2):
+            asker.send_multipart(frames)
+            assert answer(asker) == {"ok": True, "n": n}
+    assert run.heard == [{"cmd": ""}] * 2
+
+
+def test_a_question_that_breaks_is_answered_so_and_the_next_one_too(
+    questions: Questions, asker: Any
+) -> None:
+    with questions:
+        asker.send_json({"cmd": "break"})
+        assert answer(asker) == {"ok": False, "error": "RuntimeError: it broke"}
+        asker.send_json({"cmd": "ping"})
+        assert answer(asker) == {"ok": True, "n": 2}
+
+
+@pytest.mark.usefixtures("questions")
+def test_what_waits_for_its_turn_is_answered_before_the_end(
+    publisher: Publisher, asker: Any
+) -> None:
+    asker.send_json({"cmd": "ping"})
+    assert not asker.poll(100)
+    publisher.close()
+    assert answer(asker) == {"ok": True, "n": 1}
