@@ -172,15 +172,15 @@ def _first_volume(recording: Recording, predictor: Predictor) -> float:
 
 def _received_at_reconnects(messages: list[Message]) -> list[int]:
     """Return how many samples had come by each time that the EEG was found again."""
-    counts, newest = [], 0
-    lost = False
+    counts, lost, back = [], False, False
     for message in messages:
-        if message["topic"] == "status":
-            newest = message["samples_received"]
-        lost |= message.get("event") == "lost"
-        if message.get("event") == "reconnect" and "source_id" in message and lost:
-            counts.append(newest)
-            lost = False
+        event = message.get("event")
+        lost |= event == "lost"
+        if event == "reconnect" and "source_id" in message and lost:
+            lost, back = False, True
+        if event == "gap" and back:  # which says with which sample the segment begins
+            counts.append(message["sample"])
+            back = False
     return counts
 
 

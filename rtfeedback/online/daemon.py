@@ -27,8 +27,8 @@ from rtfeedback.predictor import Predictor
 from rtfeedback.signals import Chunk
 
 HEARTBEAT = 1.0  # s between status messages, whatever happens
-EARLY = 0.25  # s that one may come before, so that none comes late
-PULL = 0.5  # s that a pull may wait, so that nothing else waits longer
+EARLY = 0.125  # s that one may come before, so that none comes late
+PULL = 0.25  # s that a pull may wait, so that nothing else waits longer
 PULL_MARKED = 0.1  # s, where a marker may come at any time, and what it makes due
 
 

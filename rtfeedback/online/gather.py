@@ -10,7 +10,7 @@ import numpy as np
 from rtfeedback.online.source import Stream, StreamLost
 from rtfeedback.signals import Chunk
 
-HOLD = 0.48  # s that samples are held back, and one pull more
+HOLD = 0.48  # s that samples are held back: two pulls, the second filled before it ends
 LAST = 0.05  # s of samples that are left for the moment at which a window falls due
 SPLIT = 6  # times that, at least, for which it is worth a look of its own before
 

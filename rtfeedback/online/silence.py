@@ -9,7 +9,7 @@ PAUSE = 4.0  # s between two chunks that no amplifier takes: longer is not its h
 HABIT = 32  # pauses that show what is usual
 OFTEN = 3  # times that a pause has to be there to be one
 INSTANT = 1e-3  # s by which a wait may end too early for what it waits for
-LOOK = 0.4  # of the time without EEG, from one look to the next in a pause that may be habit
+LOOK = 0.5  # of the time without EEG, between two looks for some
 
 
 class Silence:
@@ -74,9 +74,14 @@ class Silence:
         return True
 
     def left(self, now: float) -> float:
-        """Return for how many seconds it need not be asked whether it tells, if none comes."""
+        """Return for how many seconds it need not be asked whether it tells, if none comes.
+
+        No more than half of the time without EEG: to who waits longer for many samples, his
+        own waits are the pauses that the stream takes.
+        """
         due = self._next if self.stale else self._since + self.after
-        return due - now + INSTANT if due >= now else LOOK * self.after
+        most = LOOK * self.after
+        return min(due - now + INSTANT, most) if due >= now else most
 
     def _usual(self) -> float:
         """Return the pause that half of the time goes by in pauses of at least.

@@ -96,3 +96,18 @@ def test_ticks_that_went_by_are_left_out() -> None:
 @pytest.mark.parametrize(("now", "tick"), [(5.0, 5.5), (5.4, 5.5), (5.5, 6.0), (9.1, 9.5)])
 def test_the_next_tick_is_still_to_come(now: float, tick: float) -> None:
     assert next_tick(5.0, 0.5, now) == pytest.approx(tick)
+
+
+@pytest.mark.parametrize("died", [20.0, 20.1, 20.2, 20.24])
+def test_who_waits_as_long_as_it_says_is_told_of_silence_the_moment_it_is_one(
+    died: float,
+) -> None:
+    """Waits for many samples at once, that come one by one and are seen at its end only."""
+    silence, now = heard(), 10.0
+    while not silence.tells(now, gone=False):
+        wait = silence.left(now)
+        assert 0 < wait <= 0.25
+        now += wait
+        if min(now, died) > (silence.heard or 10.0):
+            silence.hear(min(now, died))
+    assert died + 0.5 < now <= died + 0.51
