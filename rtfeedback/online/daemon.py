@@ -100,7 +100,7 @@ class Daemon:
         self.control = Control(
             status=lambda: self.tell.message(self._status()),
             last=lambda: self.tell.last.message() if self.tell.last else None,
-            mark=lambda label: self.tell.event("mark", label=label),
+            mark=self._mark,
             stop=self.stop,
         )
         self.inputs = Inputs(
@@ -280,6 +280,11 @@ class Daemon:
             "flags": list(self.course.make.flags),
             "checkpoint": self.predictor.checkpoint.hash,
         }
+
+    def _mark(self, label: str) -> None:
+        if self._state == "stopped":  # it would be published, and not recorded
+            raise Stopped("the run is over")
+        self.tell.event("mark", label=label)
 
     def _close(self) -> None:
         self._state = "stopped"

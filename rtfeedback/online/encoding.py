@@ -83,4 +83,5 @@ _same_of, _before, _after = attrgetter(*_SAME), attrgetter(*_BEFORE), attrgetter
 def _told(value: str | float | bool | None) -> str:
     if value is None:
         return "null"
-    return _dumps(value) if isinstance(value, str | bool) else repr(value)
+    # `repr` of numpy's float is none of JSON's.
+    return float.__repr__(value) if isinstance(value, float) else _dumps(value)

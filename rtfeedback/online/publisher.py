@@ -14,6 +14,7 @@ from rtfeedback.online.questions import LINGER, Answer, Questions
 
 PATIENCE = 3.0  # s that a taken port is tried: its last owner may be closing
 UNDER_WAY = 64 * 2**20  # bytes of voxels that may wait for a client that does not take them
+LARGEST = 2**18  # bytes of a question; who sends more is cut off
 _ENDPOINT = re.compile(r"tcp://(127\.\d+\.\d+\.\d+|localhost):(\d+)")
 
 
@@ -78,6 +79,8 @@ class Publisher:
 
     def close(self) -> None:
         """Close both sockets once what is under way has gone out."""
+        if self._context.closed:
+            return
         self._pub.close(LINGER)
         if self._questions:
             self._questions.finish()
@@ -87,6 +90,7 @@ class Publisher:
 
     def _bind(self, kind: int, endpoint: str) -> Any:
         socket = self._context.socket(kind)
+        socket.setsockopt(zmq.MAXMSGSIZE, LARGEST)
         deadline = time.monotonic() + PATIENCE
         while True:
             try:

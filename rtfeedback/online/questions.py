@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from threading import Event, Lock, Thread
@@ -13,6 +14,7 @@ import zmq
 from rtfeedback.online.encoding import encode
 
 LINGER = 1000  # ms for the last answer when the run ends
+REST = 0.02  # s after an answer: who asks without a pause must not keep the run waiting
 
 Answer = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -38,6 +40,7 @@ class Questions:
         self._turn, self._answered = Lock(), Event()
         self._turn.acquire()
         self._answered.set()
+        self._over = False
         Thread(target=self._work, name="questions", daemon=True).start()
 
     def __enter__(self) -> None:
@@ -47,9 +50,11 @@ class Questions:
         self._turn.acquire()
 
     def finish(self) -> None:
-        """Wait until what was asked so far is answered."""
-        with self:
-            self._answered.wait(LINGER / 1000)
+        """Give the turn up for good, and wait until what was asked so far is answered."""
+        if not self._over:
+            self._over = True
+            self._turn.release()
+        self._answered.wait(LINGER / 1000)
 
     def _work(self) -> None:
         try:
@@ -61,6 +66,7 @@ class Questions:
                         answer = self._encoded(request)
                     self._socket.send(answer)
                     self._answered.set()
+                    time.sleep(REST)
         finally:
             self._socket.close(LINGER)
 

@@ -18,7 +18,7 @@ from rtfeedback.online.whole_volume import WholeVolume
 from rtfeedback.signals import SCHEMA, Feedback
 
 BEHIND = 5.0  # s that something waits for the disk, from which that is told
-KEEP = 0.4  # s between two times that what was told and received goes to the disk
+KEEP = 0.3  # s between two times that what was told and received goes to the disk
 
 
 class Telling:
@@ -100,7 +100,7 @@ class Telling:
         self.log(line)
 
     def keep(self, now: float) -> None:
-        """Hand over what is to be written, twice a second; tell once if it cannot be.
+        """Hand over what is to be written, several times a second; tell once if it cannot be.
 
         Parameters
         ----------

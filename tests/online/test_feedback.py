@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from math import inf, nan, nextafter, pi
+from typing import cast
 
 import numpy as np
 import pytest
@@ -249,6 +250,13 @@ def test_feedback_is_encoded_as_any_json_would_be(
     for told in (make.of_window(window_of(), giving(prediction)), make.stale(None, NOW)):
         for each in (told, replace(told, run="02", flags=("no_fmri", "100 %s")), told):
             assert encoder(each) == encode(each.message())
+
+
+def test_numbers_of_numpy_are_encoded_as_any_json_would_be(make: FeedbackMaker) -> None:
+    told = replace(make.stale(None, NOW), lsl_time=np.float64(3.5))
+    assert FeedbackEncoder(ROIS)(told) == encode(told.message())
+    with pytest.raises(TypeError):
+        FeedbackEncoder(ROIS)(replace(told, sample=cast(int, np.int64(4))))
 
 
 def test_a_region_may_be_called_anything(clocks: Clocks) -> None:

@@ -96,7 +96,7 @@ def test_who_asks_without_a_pause_neither_disturbs_the_run_nor_stops_it(
     flooding = threading.Thread(target=flood)
     flooding.start()
     try:
-        while len(run.heard) < 200:
+        while len(run.heard) < 50:
             with questions:
                 time.sleep(0)  # as any wait does, it lets the other thread run
             before = len(run.heard)
@@ -148,3 +148,41 @@ def test_what_waits_for_its_turn_is_answered_before_the_end(
     assert not asker.poll(100)
     publisher.close()
     assert answer(asker) == {"ok": True, "n": 1}
+
+
+def test_who_goes_on_asking_cannot_keep_a_run_from_ending(
+    publisher: Publisher, questions: Questions, run: Run
+) -> None:
+    with zmq.Context() as context, context.socket(zmq.DEALER) as asker:
+        asker.setsockopt(zmq.LINGER, 0)
+        asker.connect(publisher.control_endpoint)
+        for _ in range(50):  # a second's worth: one waits for its turn at any moment
+            asker.send_multipart([b"", b'{"cmd": "ping"}'])
+        with questions:
+            assert asker.poll(WAIT)
+        closing = threading.Thread(target=publisher.close)
+        closing.start()
+        closing.join(WAIT / 1000)
+        assert not closing.is_alive()
+    assert 1 <= len(run.heard) < 50
+
+
+def test_once_a_run_is_over_no_question_waits_for_a_turn(
+    questions: Questions, asker: Any
+) -> None:
+    questions.finish()
+    asker.send_json({"cmd": "ping"})
+    assert answer(asker) == {"ok": True, "n": 1}
+
+
+def test_a_run_has_its_turn_back_though_more_was_asked(
+    publisher: Publisher, questions: Questions, run: Run
+) -> None:
+    with zmq.Context() as context, context.socket(zmq.DEALER) as asker:
+        asker.setsockopt(zmq.LINGER, 0)
+        asker.connect(publisher.control_endpoint)
+        for _ in range(50):
+            asker.send_multipart([b"", b'{"cmd": "ping"}'])
+        with questions:
+            assert asker.poll(WAIT)
+        assert len(run.heard) < 50  # the rest waits for the next time
