@@ -264,8 +264,9 @@ class Daemon:
         """Tell that the run goes on."""
         now = time.monotonic()
         if now >= self._heartbeat - EARLY:
-            self._heartbeat = now + HEARTBEAT
-            self.tell.status(self._status())
+            self._heartbeat, status = now + HEARTBEAT, self._status()
+            self.tell.tell_of_record()  # before any status that says so
+            self.tell.status(status)
 
     def _status(self) -> dict[str, Any]:
         heard = self._silence.heard
