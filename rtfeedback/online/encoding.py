@@ -63,14 +63,11 @@ class FeedbackEncoder:
     def _form_of(self, feedback: Feedback) -> str:
         """Return a message with a gap for each value that changes."""
         gaps = dict.fromkeys((*_BEFORE, *_AFTER), "%s") | {"rois": self._rois}
-        return (
-            "{"
-            + ",".join(
-                f'"{name}":{gaps.get(name) or _dumps(value).replace("%", "%%")}'
-                for name, value in feedback.facts()
-            )
-            + "}"
+        members = (
+            f'"{name}":{gaps.get(name) or _dumps(value).replace("%", "%%")}'
+            for name, value in feedback.facts()
         )
+        return f"{{{','.join(members)}}}"
 
 
 _SAME = ("session", "run", "flags", "checkpoint", "schema")  # in all messages of a run

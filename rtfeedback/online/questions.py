@@ -73,7 +73,7 @@ class Questions:
     def _encoded(self, request: dict[str, Any]) -> bytes:
         try:
             return encode(self._answer(request))
-        except Exception as error:  # a bug; the run goes on, and who asked is told
+        except Exception as error:  # a bug, or a run that is over; who asked is told
             return encode({"ok": False, "error": f"{type(error).__name__}: {error}"})
 
 

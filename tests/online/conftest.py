@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from offline.eeg.recordings import Recording
+from rtfeedback.online.publisher import Publisher
 from rtfeedback.predictor import Predictor
 from tests.lab import Lab, Start, checkpoint_spec, make_recording, save_model
 
@@ -33,3 +34,10 @@ def lab(tmp_path: Path, predictor: Predictor, free_port: int) -> Iterator[Start]
             return stack.enter_context(one)
 
         yield start
+
+
+@pytest.fixture
+def published(free_port: int) -> Iterator[Publisher]:
+    one = Publisher(f"tcp://127.0.0.1:{free_port}")
+    yield one
+    one.close()

@@ -26,13 +26,6 @@ def socket(kind: int) -> Iterator[Any]:
 
 
 @pytest.fixture
-def published(free_port: int) -> Iterator[Publisher]:
-    one = Publisher(f"tcp://127.0.0.1:{free_port}")
-    yield one
-    one.close()
-
-
-@pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(publisher, "PATIENCE", 0.2)
 

@@ -33,22 +33,26 @@ def run() -> Run:
 
 
 @pytest.fixture
-def publisher(free_port: int) -> Iterator[Publisher]:
-    one = Publisher(f"tcp://127.0.0.1:{free_port}")
-    yield one
-    one.close()
+def questions(published: Publisher, run: Run) -> Questions:
+    return published.listen(run.answer)
 
 
 @pytest.fixture
-def questions(publisher: Publisher, run: Run) -> Questions:
-    return publisher.listen(run.answer)
-
-
-@pytest.fixture
-def asker(publisher: Publisher) -> Iterator[Any]:
+def asker(published: Publisher) -> Iterator[Any]:
     with zmq.Context() as context, context.socket(zmq.REQ) as opened:
         opened.setsockopt(zmq.LINGER, 0)
-        opened.connect(publisher.control_endpoint)
+        opened.connect(published.control_endpoint)
+        yield opened
+
+
+@pytest.fixture
+def impatient(published: Publisher) -> Iterator[Any]:
+    """Return who has sent a second's worth of questions, so that one always waits."""
+    with zmq.Context() as context, context.socket(zmq.DEALER) as opened:
+        opened.setsockopt(zmq.LINGER, 0)
+        opened.connect(published.control_endpoint)
+        for _ in range(50):
+            opened.send_multipart([b"", b'{"cmd": "ping"}'])
         yield opened
 
 
@@ -58,9 +62,9 @@ def answer(asker: Any) -> Any:
 
 
 def test_a_question_is_answered_on_the_next_port(
-    publisher: Publisher, questions: Questions, asker: Any, run: Run, free_port: int
+    published: Publisher, questions: Questions, asker: Any, run: Run, free_port: int
 ) -> None:
-    assert publisher.control_endpoint == f"tcp://127.0.0.1:{free_port + 1}"
+    assert published.control_endpoint == f"tcp://127.0.0.1:{free_port + 1}"
     asker.send_json({"cmd": "ping"})
     with questions:
         assert answer(asker) == {"ok": True, "n": 1}
@@ -78,14 +82,14 @@ def test_nothing_is_answered_while_the_run_has_the_turn(
 
 
 def test_who_asks_without_a_pause_neither_disturbs_the_run_nor_stops_it(
-    publisher: Publisher, questions: Questions, run: Run
+    published: Publisher, questions: Questions, run: Run
 ) -> None:
     over = threading.Event()
 
     def flood() -> None:
         with zmq.Context() as context, context.socket(zmq.REQ) as asker:
             asker.setsockopt(zmq.LINGER, 0)
-            asker.connect(publisher.control_endpoint)
+            asker.connect(published.control_endpoint)
             while not over.is_set():
                 asker.send_json({"cmd": "ping"})
                 while not asker.poll(10) and not over.is_set():
@@ -142,28 +146,23 @@ def test_a_question_that_breaks_is_answered_so_and_the_next_one_too(
 
 @pytest.mark.usefixtures("questions")
 def test_what_waits_for_its_turn_is_answered_before_the_end(
-    publisher: Publisher, asker: Any
+    published: Publisher, asker: Any
 ) -> None:
     asker.send_json({"cmd": "ping"})
     assert not asker.poll(100)
-    publisher.close()
+    published.close()
     assert answer(asker) == {"ok": True, "n": 1}
 
 
 def test_who_goes_on_asking_cannot_keep_a_run_from_ending(
-    publisher: Publisher, questions: Questions, run: Run
+    published: Publisher, questions: Questions, impatient: Any, run: Run
 ) -> None:
-    with zmq.Context() as context, context.socket(zmq.DEALER) as asker:
-        asker.setsockopt(zmq.LINGER, 0)
-        asker.connect(publisher.control_endpoint)
-        for _ in range(50):  # a second's worth: one waits for its turn at any moment
-            asker.send_multipart([b"", b'{"cmd": "ping"}'])
-        with questions:
-            assert asker.poll(WAIT)
-        closing = threading.Thread(target=publisher.close)
-        closing.start()
-        closing.join(WAIT / 1000)
-        assert not closing.is_alive()
+    with questions:
+        assert impatient.poll(WAIT)
+    closing = threading.Thread(target=published.close)
+    closing.start()
+    closing.join(WAIT / 1000)
+    assert not closing.is_alive()
     assert 1 <= len(run.heard) < 50
 
 
@@ -176,13 +175,8 @@ def test_once_a_run_is_over_no_question_waits_for_a_turn(
 
 
 def test_a_run_has_its_turn_back_though_more_was_asked(
-    publisher: Publisher, questions: Questions, run: Run
+    questions: Questions, impatient: Any, run: Run
 ) -> None:
-    with zmq.Context() as context, context.socket(zmq.DEALER) as asker:
-        asker.setsockopt(zmq.LINGER, 0)
-        asker.connect(publisher.control_endpoint)
-        for _ in range(50):
-            asker.send_multipart([b"", b'{"cmd": "ping"}'])
-        with questions:
-            assert asker.poll(WAIT)
-        assert len(run.heard) < 50  # the rest waits for the next time
+    with questions:
+        assert impatient.poll(WAIT)
+    assert len(run.heard) < 50  # the rest waits for the next time
