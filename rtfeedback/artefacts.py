@@ -166,6 +166,8 @@ class FollowedWindow:
 
     def names(self) -> tuple[str, ...]:
         """Return the channels to blame where the newest window is not allowed."""
+        if not (self._changes.size or self._oldest.any()):
+            return ()  # as nearly always: nothing in it is masked
         return self._rule.blame(self.shares())
 
     def allows(self) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
+from math import isfinite
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -47,6 +48,23 @@ class Chunk:
             raise ValueError(
                 f"{self.samples.shape} samples do not go with {self.stamps.shape} stamps"
             )
+
+    def usable(self, columns: Int64 | None = None) -> Bool:
+        """Return which samples can be used, shape (n_times,).
+
+        Those whose stamp is a number, and that are numbers in every channel.
+
+        Parameters
+        ----------
+        columns : int64, shape (n_used,), optional
+            The channels that are to be used; all of them, without.
+        """
+        used = self.samples if columns is None else self.samples.take(columns, axis=1)
+        stamped = np.isfinite(self.stamps)
+        # Nearly always all are: then their sum is a number too, if nothing overflows.
+        if isfinite(np.einsum("tc->", used)):
+            return stamped
+        return np.asarray(stamped & np.isfinite(used).all(axis=1))
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,11 @@ class VolumeLocked:
     sfreq : float
         Rate of the samples in hertz.
     n_channels : int
+
+    Attributes
+    ----------
+    share : float or None
+        The median over channels, from 0 to 1; None before enough volumes have come.
     """
 
     def __init__(self, tr: float, sfreq: float, n_channels: int) -> None:
@@ -47,6 +52,7 @@ class VolumeLocked:
         self._power = np.zeros(self._volume.shape[1])
         self._weight = self._squared_weight = 0.0
         self._n_volumes = 0
+        self.share: float | None = None
 
     def push(self, filtered: Float64, stamps: Float64) -> None:
         """Take the chain's filtered signal, as its tap gives it.
@@ -63,11 +69,7 @@ class VolumeLocked:
             if first < last:
                 self._take(filtered[first:last], stamps[first:last])
 
-    @property
-    def share(self) -> float | None:
-        """The median over channels, from 0 to 1; None before enough volumes have come."""
-        if self._n_volumes < ENOUGH:
-            return None
+    def _share(self) -> float:
         power = self._power / self._weight  # 1, or less where a channel was dead
         alive = power > 0
         if not alive.any():
@@ -108,3 +110,5 @@ class VolumeLocked:
         self._weight = keep * self._weight + 1
         self._squared_weight = keep**2 * self._squared_weight + 1
         self._n_volumes += 1
+        if self._n_volumes >= ENOUGH:
+            self.share = self._share()

@@ -122,8 +122,7 @@ class _Hearing:
         return self._n / self._sfreq
 
     def take(self, chunk: Chunk) -> None:
-        usable = self._chain.usable(chunk.samples) & np.isfinite(chunk.stamps)
-        for piece in self._timeline.push(chunk, usable):
+        for piece in self._timeline.push(chunk, self._chain.usable(chunk)):
             self._take(piece)
 
     def _take(self, piece: Piece) -> None:

@@ -12,7 +12,7 @@ from rtfeedback.chain.decimate import Decimate
 from rtfeedback.chain.front import Front
 from rtfeedback.chain.masks import Masks
 from rtfeedback.chain.spec import ChainSpec
-from rtfeedback.signals import Bool, Float32, Float64, Int64, StreamInfo
+from rtfeedback.signals import Bool, Chunk, Float32, Float64, Int64, StreamInfo
 
 Tap = Callable[[Float64], object]
 
@@ -76,12 +76,9 @@ class Chain:
         """
         return samples if self._channels is None else samples.take(self._channels, axis=1)
 
-    def usable(self, samples: Float32) -> Bool:
+    def usable(self, chunk: Chunk) -> Bool:
         """Return which samples are numbers in every channel that is used, shape (n_times,)."""
-        used = samples if self._used is None else samples.take(self._used, axis=1)
-        finite = np.isfinite(used)
-        # Nearly always all are, which is quicker told of all than of each.
-        return np.ones(len(samples), np.bool_) if finite.all() else np.all(finite, axis=1)
+        return chunk.usable(self._used)
 
     def next_output(self, index: int) -> int:
         """Return the first sample of a segment, from that index on, at which one comes out."""

@@ -52,8 +52,7 @@ def _settled_rows(heard: Heard, chain: Chain, watch: Plausibility, gap: float) -
     timeline = Timeline(chain.spec.sfreq, gap)
     rows = [np.empty((0, chain.spec.n_features), np.float32)]
     for chunk in heard.chunks:
-        usable = chain.usable(chunk.samples) & np.isfinite(chunk.stamps)
-        for piece in timeline.push(chunk, usable):
+        for piece in timeline.push(chunk, chain.usable(chunk)):
             if piece.begins:
                 chain.reset()
                 watch.begin()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack
 
-import numpy as np
 from pydantic import ValidationError
 
 from rtfeedback.chain import Chain, ChainConfig, ChainSpec
@@ -20,7 +19,7 @@ from rtfeedback.doctor.volumes import SETTLING, check_markers, shown_tr
 from rtfeedback.online import lsl
 from rtfeedback.online.settings import StreamConfig
 from rtfeedback.online.source import Markers, Source, Stream
-from rtfeedback.signals import Bool, Float32, StreamInfo
+from rtfeedback.signals import Chunk, StreamInfo
 
 LISTEN = 5.0  # s
 PATIENCE = 4.0  # s that a stream is waited for; a run waits for longer
@@ -148,7 +147,7 @@ class StreamExamination:
             yield fail("stream", found, "Start the acquisition in the amplifier's program")
         if not heard.chunks:
             return
-        usable = self._chain.usable if self._chain else _finite
+        usable = self._chain.usable if self._chain else Chunk.usable
         yield from check_timing(
             heard, info.sfreq, usable, gap=self._config.gap, needs=self._until_whole()
         )
@@ -164,10 +163,6 @@ class StreamExamination:
         if not (self._spec and self._chain and self._fits):
             return 0.0
         return self._chain.warm_up / self._chain.spec.sfreq + self._spec.window.length
-
-
-def _finite(samples: Float32) -> Bool:
-    return np.atleast_1d(np.isfinite(samples).all(axis=1))
 
 
 def _nothing() -> None:

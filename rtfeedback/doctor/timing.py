@@ -16,7 +16,7 @@ from rtfeedback.online.timeline import (
     RATE_TOLERANCE,
     Timeline,
 )
-from rtfeedback.signals import Bool, Float32, Float64
+from rtfeedback.signals import Bool, Chunk, Float64
 
 # What a run allows once it has heard the stream for its whole span.
 TOLERANCE = RATE_TOLERANCE + RATE_JITTER / RATE_SPAN
@@ -85,7 +85,7 @@ def measure_rate(indices: Sequence[int], stamps: Sequence[float]) -> Rate | None
 def check_timing(
     heard: Heard,
     sfreq: float,
-    usable: Callable[[Float32], Bool],
+    usable: Callable[[Chunk], Bool],
     *,
     gap: float = GAP,
     needs: float = 0.0,
@@ -99,7 +99,7 @@ def check_timing(
     sfreq : float
         Stated rate, in hertz.
     usable : callable
-        Tells which of some samples are; see `Chain.usable`.
+        Tells which samples of a chunk are; see `Chain.usable`.
     gap : float
         A jump of the stamps by more than this, in seconds, is a gap.
     needs : float
@@ -114,11 +114,11 @@ def check_timing(
 
 
 def _chunk_ends(
-    heard: Heard, timeline: Timeline, usable: Callable[[Float32], Bool]
+    heard: Heard, timeline: Timeline, usable: Callable[[Chunk], Bool]
 ) -> list[_End]:
     ends = []
     for chunk in heard.chunks:
-        pieces = list(timeline.push(chunk, usable(chunk.samples) & np.isfinite(chunk.stamps)))
+        pieces = list(timeline.push(chunk, usable(chunk)))
         if pieces:
             last = pieces[-1]
             sample = last.first_sample + len(last.stamps) - 1

@@ -56,8 +56,6 @@ class FeedbackEncoder:
             self._form, self._same = self._form_of(feedback), same
         regions = [number for roi in feedback.rois.values() for number in roi]
         values = (*_before(feedback), *regions, *_after(feedback))
-        if not isfinite(sum([value for value in values if isinstance(value, int | float)])):
-            raise ValueError("Out of range float values are not JSON compliant")
         return (self._form % tuple(map(_told, values))).encode()
 
     def _form_of(self, feedback: Feedback) -> str:
@@ -80,5 +78,8 @@ _same_of, _before, _after = attrgetter(*_SAME), attrgetter(*_BEFORE), attrgetter
 def _told(value: str | float | bool | None) -> str:
     if value is None:
         return "null"
-    # `repr` of numpy's float is none of JSON's.
-    return float.__repr__(value) if isinstance(value, float) else _dumps(value)
+    if isinstance(value, float):
+        if not isfinite(value):
+            raise ValueError("Out of range float values are not JSON compliant")
+        return float.__repr__(value)  # `repr` of numpy's is none of JSON's
+    return int.__repr__(value) if type(value) is int else _dumps(value)

@@ -11,8 +11,9 @@ from rtfeedback.online.source import Stream, StreamLost
 from rtfeedback.signals import Chunk
 
 HOLD = 0.48  # s that samples are held back: two pulls, the second filled before it ends
-LAST = 0.05  # s of samples that are left for the moment at which a window falls due
-SPLIT = 6  # times that, at least, for which it is worth a look of its own before
+LAST = 0.02  # s of samples that are left for the moment at which a window falls due
+LONG = 0.3  # s of samples, or
+MANY = 2**16  # numbers, for which a look of its own before that is worth what it costs
 
 
 class Gathering:
@@ -38,6 +39,8 @@ class Gathering:
         self.stream, self._meanwhile = stream, meanwhile or nullcontext()
         self._most = max(1, round(HOLD * stream.info.sfreq))
         self._last = max(1, round(LAST * stream.info.sfreq))
+        many = MANY / len(stream.info.channels)
+        self._worth = max(2 * self._last, round(min(LONG * stream.info.sfreq, many)))
         self._held: list[Chunk] = []
         self._n = 0
         self._since = 0.0
@@ -89,7 +92,7 @@ class Gathering:
 
     def _enough(self, wanted: int) -> int:
         """Return how many samples are worth a look."""
-        if wanted < SPLIT * self._last:
+        if wanted <= self._worth:
             return wanted
         return min(wanted - self._last, self._most)
 

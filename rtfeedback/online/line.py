@@ -19,6 +19,7 @@ from rtfeedback.signals import Bool, Chunk, Float32, Int64, Marker, Window
 from rtfeedback.windows import NEAREST, Due, WindowSpec
 
 FAR = 10**9  # samples: none is due
+NEAR = 0.6  # s: a window that is due so soon is the next thing that is looked for
 NEW_TR = 1e-3  # of the TR: what repeats with the volumes does so by another period
 
 
@@ -92,9 +93,10 @@ class Line:
         self.timeline.break_here()
 
     def wanted(self) -> int:
-        """Return how many samples are missing to the next window that is known of, 1 at least.
+        """Return how many samples are missing to what is next worth a look, 1 at least.
 
-        A guess by the stamps, so that small chunks need not be looked at one by one.
+        That is a window that is known of, or the end of a second just before one. A guess by
+        the stamps, so that small chunks need not be looked at one by one.
         """
         if self._wanted is None:
             self._wanted = self._missing()
@@ -106,15 +108,18 @@ class Line:
         ahead = self.schedule.next_end - NEAREST / self.rate - self._last_stamp
         newest = self._begin.samples - 1
         reached = newest + max(1, ceil(min(ahead * self.chain.spec.sfreq, FAR)))
-        return self.chain.next_output(reached) - newest
+        missing, second = self.chain.next_output(reached) - newest, self.timeline.left
+        # What is found out over a second is found out before someone waits for it, where
+        # no look at the samples comes between anyhow.
+        return second if second < missing <= NEAR * self.chain.spec.sfreq else missing
 
     def push(self, chunk: Chunk) -> Iterator[Window]:
         """Yield each window that falls due in a chunk, in order.
 
         A window's data is a view of the ring, which moves on when the next is asked for.
         """
-        usable = self.chain.usable(chunk.samples) & np.isfinite(chunk.stamps)
-        self.hears = bool(usable.any())
+        usable = self.chain.usable(chunk)
+        self.hears = bool(np.count_nonzero(usable))
         return self._windows(chunk, usable)
 
     def _windows(self, chunk: Chunk, usable: Bool) -> Iterator[Window]:

@@ -49,7 +49,8 @@ class Publisher:
 
     def send(self, topic: str, encoded: bytes) -> None:
         """Publish a message, as it is encoded; it never blocks, whoever listens."""
-        self._pub.send_multipart([topic.encode(), encoded])
+        self._pub.send(topic.encode(), zmq.SNDMORE)
+        self._pub.send(encoded)
 
     def send_frame(self, topic: str, encoded: bytes, frame: bytes) -> bool:
         """Publish a message with a third frame of bytes, which is not copied; it never blocks.

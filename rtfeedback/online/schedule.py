@@ -146,15 +146,19 @@ class Schedule:
             Stamp of the last output before the block: its time has gone by.
         stamps : float64, shape (n_times,)
         """
-        if not self._due or self._due[0].end - NEAREST / self.rate > stamps[-1]:
-            return []  # as nearly always: `newest_samples` would find none
-        ends = np.array([due.end for due in self._due])
+        latest = float(stamps[-1])
+        # As `newest_samples` would find: nearly always there is none, or one.
+        taken = [due for due in self._due if due.end - NEAREST / self.rate <= latest]
+        if not taken:
+            return []
+        self._due = self._due[len(taken) :]
+        ends = np.array([due.end for due in taken])
         known = np.concatenate([[before], stamps])
         newest, nearest = reached(known, ends, self.rate)
-        n_due = int(np.sum(newest < len(known)))
-        taken, self._due = self._due[:n_due], self._due[n_due:]
-        places, nearest = np.maximum(newest - 1, 0), nearest & (newest > 0)
-        found = list(zip(taken, places.tolist(), nearest.tolist(), strict=False))
+        found = [
+            (due, max(0, place - 1), there and place > 0)
+            for due, place, there in zip(taken, newest.tolist(), nearest.tolist(), strict=True)
+        ]
         volumes = [each for each in found if each[0].volume is not None]
         return [each for each in found if each in volumes or not self._is_any(each, volumes)]
 

@@ -26,7 +26,7 @@ LATE = 10  # s in which a jump back makes up for a gap
 RATE_TOLERANCE = 1e-3  # of the nominal rate; clocks of amplifiers are some 20 times better
 RATE_SPAN = 60  # s that the rate is measured over, at most
 RATE_JITTER = 0.015  # s that smoothed stamps may be off at either end of that span
-BEFORE = 0.1  # s before a whole second of its samples that a segment's seconds end
+HALF = 0.5  # s after a whole second of its samples at which a segment's seconds end
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +69,9 @@ class Timeline:
     """Cut chunks into pieces of segments and smooth their stamps.
 
     A piece ends with each second of its segment's samples, so that what is found out over
-    seconds is found out at the same sample however the chunks are cut. Seconds end a tenth
-    before whole ones, as hops and TRs end at these: who waits for a window then waits for
-    no judgement of a second.
+    seconds is found out at the same sample however the chunks are cut. Seconds end with the
+    sample at half past: hops and TRs end with one there or at a whole second, so who waits
+    for a window waits for no judgement of a second that ends between two.
 
     Parameters
     ----------
@@ -115,12 +115,17 @@ class Timeline:
         self._told = 0  # samples lost when the last segment began
         self._broken = False
         self._second = max(1, round(sfreq))  # in samples
-        self._before = min(round(BEFORE * sfreq), self._second - 1)
+        self._before = self._second - 1 - round(HALF * sfreq)
         self.second_is_over = False
         # Samples, and the seconds that the stamps are off the nominal rate, at each second.
         self._drift: deque[tuple[int, float, float]] = deque(maxlen=RATE_SPAN + 1)
         self.rate: float | None = None
         self.rate_is_nominal = True
+
+    @property
+    def left(self) -> int:
+        """Return how many samples the second that is under way still lacks."""
+        return self._second - (self._n + self._before) % self._second
 
     def break_here(self) -> None:
         """Let the next sample begin a segment: another outlet, or a restart."""
@@ -133,11 +138,10 @@ class Timeline:
         ----------
         chunk : Chunk
         usable : bool, shape (n_times,), optional
-            Samples that are not, such as NaN, count as lost. Without it, those in which
-            every channel is a number are.
+            Samples that are not, such as NaN, count as lost; see `Chunk.usable`.
         """
         if usable is None:
-            usable = np.atleast_1d(np.isfinite(chunk.samples).all(axis=1))
+            usable = chunk.usable()
         for first, last in _runs(usable):
             samples, stamps = chunk.samples[first:last], chunk.stamps[first:last]
             if usable[first]:
@@ -153,7 +157,7 @@ class Timeline:
 
     def _split(self, samples: Float32, stamps: Float64, sample: int) -> Iterator[Piece]:
         while len(stamps):
-            n = self._second - (self._n + self._before) % self._second
+            n = self.left
             residual = self._residual(stamps[:n])
             jump = 0.0 if self._start is None else float(residual[0]) - self._last
             if self._start is None or self._broken or abs(jump) > self.gap:
@@ -199,7 +203,7 @@ class Timeline:
         smoothed = stamps - residual + smooth
         self._n += len(stamps)
         self._last = float(residual[-1])
-        self.second_is_over = (self._n + self._before) % self._second == 0
+        self.second_is_over = self.left == self._second
         if self.second_is_over:
             self._measure(self._last, float(smooth[-1]))
         return Piece(samples, stamps, smoothed, self.segment, False, 0, sample)
@@ -223,7 +227,7 @@ def _until_jump(residual: Float64, gap: float) -> int:
 
 def _runs(flags: Bool) -> list[tuple[int, int]]:
     """Return first and last + 1 of each run of equal flags."""
-    if flags.all():
+    if np.count_nonzero(flags) == len(flags):
         return [(0, len(flags))] if len(flags) else []
     edges = np.flatnonzero(np.diff(flags)) + 1
     return list(pairwise([0, *edges.tolist(), len(flags)]))

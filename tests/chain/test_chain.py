@@ -14,7 +14,7 @@ from scipy import signal
 
 from rtfeedback.chain import Chain, ChainSpec
 from rtfeedback.chain.spec import BandPowerConfig
-from rtfeedback.signals import Float64, StreamInfo
+from rtfeedback.signals import Chunk, Float32, Float64, StreamInfo
 from tests.chain.streams import (
     NAMES,
     RATES,
@@ -233,6 +233,12 @@ def test_once_warm_it_has_forgotten_what_it_started_from(
 # --- what of a stream is used ---------------------------------------------------------
 
 
+def usable(chain: Chain, samples: Float32, stamps: Float64 | None = None) -> list[bool]:
+    stamps = np.arange(len(samples), dtype=np.float64) if stamps is None else stamps
+    found: list[bool] = chain.usable(Chunk(samples, stamps, received=0.0)).tolist()
+    return found
+
+
 def test_a_sample_is_usable_if_the_channels_that_are_used_are_numbers() -> None:
     names = ("x", *NAMES[::-1], "y")
     info = replace(info_of(channels=names), kinds=("misc", *["eeg"] * len(NAMES), "misc"))
@@ -240,9 +246,9 @@ def test_a_sample_is_usable_if_the_channels_that_are_used_are_numbers() -> None:
     samples[1, 0] = samples[2, -1] = np.nan  # of no channel of the model
     samples[3, 4], samples[5, 1] = np.nan, np.inf
     chain = Chain(spec_of(reference="recorded"), info)
-    assert chain.usable(samples).tolist() == [True, True, True, False, True, False]
-    assert chain.usable(samples[:3]).tolist() == [True] * 3
-    assert chain.usable(samples[:0]).shape == (0,)
+    assert usable(chain, samples) == [True, True, True, False, True, False]
+    assert usable(chain, samples[:3]) == [True] * 3
+    assert usable(chain, samples[:0]) == []
     np.testing.assert_array_equal(chain.recorded(samples), samples[:, 1:-1][:, ::-1])
 
 
@@ -250,7 +256,21 @@ def test_a_stream_of_the_models_channels_alone_is_used_as_it_is() -> None:
     chain, samples = chain_of(spec_of()), eeg(6)
     assert chain.recorded(samples) is samples
     samples[2, 7] = np.nan
-    assert chain.usable(samples).tolist() == [True, True, False, True, True, True]
+    assert usable(chain, samples) == [True, True, False, True, True, True]
+
+
+def test_a_sample_is_usable_if_its_stamp_is_a_number() -> None:
+    chain, stamps = chain_of(spec_of()), np.arange(6.0)
+    stamps[[0, 4]] = np.inf, np.nan
+    assert usable(chain, eeg(6), stamps) == [False, True, True, True, False, True]
+
+
+def test_a_sample_of_numbers_is_usable_however_large_they_are() -> None:
+    chain, samples = chain_of(spec_of()), eeg(6)
+    samples[:, 3] = np.finfo(np.float32).max  # their sum is infinite
+    assert usable(chain, samples) == [True] * 6
+    samples[1, 0], samples[2, 0] = np.inf, -np.inf
+    assert usable(chain, samples) == [True, False, False, True, True, True]
 
 
 @both_outputs

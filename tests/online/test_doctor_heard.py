@@ -113,8 +113,8 @@ def heard(lags: list[float], *, seconds: float = 5.0) -> Heard:
     return Heard(seconds=seconds, chunks=chunks, lags=lags, n_samples=250)
 
 
-def every(samples: Float32) -> Bool:
-    return np.ones(len(samples), dtype=np.bool_)
+def every(chunk: Chunk) -> Bool:
+    return np.ones(len(chunk.stamps), dtype=np.bool_)
 
 
 def lag(lags: list[float]) -> Finding:

@@ -151,6 +151,19 @@ def test_nothing_is_held_back_for_longer_than_it_may_be(
     assert np.diff(times).max() <= HOLD + PULL
 
 
+@pytest.mark.parametrize(("n_channels", "left"), [(32, 70), (1024, 5)])
+def test_of_much_to_compute_little_is_left_for_when_a_window_falls_due(
+    live: Callable[..., Iterator[tuple[Chunk, float]]], n_channels: int, left: int
+) -> None:
+    amplifier = Amplifier(regular(20, 1))
+    amplifier.info = stream_info([f"E{k}" for k in range(n_channels)])
+    n, sizes = 0, set()
+    for chunk, _ in live(amplifier, 19, 70):
+        n += len(chunk.stamps)
+        sizes |= set() if n % 70 else {len(chunk.stamps)}
+    assert sizes == {left}
+
+
 @pytest.mark.parametrize("chunk", [1, 2, 10])
 @pytest.mark.parametrize("end", [10.0, 10.13, 10.37])
 def test_what_was_heard_last_is_dated_when_it_came(

@@ -32,6 +32,26 @@ LAW = settings(deadline=None, derandomize=True, max_examples=10)
 CHUNKS = st.lists(st.sampled_from([0, 1, 7, 32, 250, 999]), max_size=60)
 
 
+# --- what is wanted -------------------------------------------------------------------
+
+
+@both_chains
+@pytest.mark.parametrize("hop", [0.1, 0.25, 0.5])
+def test_no_window_waits_for_what_is_found_out_over_a_second(
+    chain: ChainSpec, hop: float
+) -> None:
+    line, n, found = line_of(chain, hop=hop), 600, 0
+    samples, stamps = eeg(3000), stamped(3000)
+    assert list(push(line, samples[:n], stamps[:n]))
+    while n < 2600:
+        first, n = n, n + line.wanted()
+        due = [w.sample for w in line.push(Chunk(samples[first:n], stamps[first:n], 0.0))]
+        second_over = n + line.timeline.left - SFREQ  # the first sample after it
+        assert not any(first < second_over <= sample for sample in due)
+        found += len(due)
+    assert found >= round(2000 / SFREQ / hop) - 1
+
+
 # --- however it is cut ----------------------------------------------------------------
 
 
