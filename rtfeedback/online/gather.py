@@ -11,9 +11,9 @@ from rtfeedback.online.source import Stream, StreamLost
 from rtfeedback.signals import Chunk
 
 HOLD = 0.48  # s that samples are held back: two pulls, the second filled before it ends
-LAST = 0.02  # s of samples that are left for the moment at which a window falls due
-LONG = 0.3  # s of samples, or
-MANY = 2**16  # numbers, for which a look of its own before that is worth what it costs
+LAST = 0.02  # s of samples that are left for when a window falls due, where that pays:
+LONG = 0.3  # s of samples for which a look of their own before that does
+MANY = 2**16  # numbers for which it does, however few the seconds
 
 
 class Gathering:
@@ -55,7 +55,7 @@ class Gathering:
         timeout : float
             Seconds to wait for samples.
         wanted : int
-            Samples that are missing to the next window.
+            Samples that are missing to what is next worth a look; see `Line.wanted`.
 
         Raises
         ------

@@ -26,7 +26,7 @@ LATE = 10  # s in which a jump back makes up for a gap
 RATE_TOLERANCE = 1e-3  # of the nominal rate; clocks of amplifiers are some 20 times better
 RATE_SPAN = 60  # s that the rate is measured over, at most
 RATE_JITTER = 0.015  # s that smoothed stamps may be off at either end of that span
-HALF = 0.5  # s after a whole second of its samples at which a segment's seconds end
+BEFORE = 0.1  # s before a whole second of its samples that a segment's seconds end
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +70,8 @@ class Timeline:
 
     A piece ends with each second of its segment's samples, so that what is found out over
     seconds is found out at the same sample however the chunks are cut. Seconds end with the
-    sample at half past: hops and TRs end with one there or at a whole second, so who waits
-    for a window waits for no judgement of a second that ends between two.
+    sample a tenth before whole ones, as hops and TRs end at these, or with that sample: who
+    waits for a window waits for no judgement of a second, while the stamps keep the rate.
 
     Parameters
     ----------
@@ -115,7 +115,7 @@ class Timeline:
         self._told = 0  # samples lost when the last segment began
         self._broken = False
         self._second = max(1, round(sfreq))  # in samples
-        self._before = self._second - 1 - round(HALF * sfreq)
+        self._before = round(BEFORE * sfreq) - 1
         self.second_is_over = False
         # Samples, and the seconds that the stamps are off the nominal rate, at each second.
         self._drift: deque[tuple[int, float, float]] = deque(maxlen=RATE_SPAN + 1)
