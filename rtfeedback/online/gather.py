@@ -7,13 +7,13 @@ from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 
+from rtfeedback.online.line import NEAR
 from rtfeedback.online.source import Stream, StreamLost
 from rtfeedback.signals import Chunk
 
 HOLD = 0.48  # s that samples are held back: two pulls, the second filled before it ends
-LAST = 0.02  # s of samples that are left for when a window falls due, where that pays:
-LONG = 0.3  # s of samples for which a look of their own before that does
-MANY = 2**16  # numbers for which it does, however few the seconds
+LAST = 0.02  # s of samples that are left for when a window falls due, if it is not near
+MANY = 2**16  # numbers for which a look of their own before that pays even if it is
 
 
 class Gathering:
@@ -40,7 +40,7 @@ class Gathering:
         self._most = max(1, round(HOLD * stream.info.sfreq))
         self._last = max(1, round(LAST * stream.info.sfreq))
         many = MANY / len(stream.info.channels)
-        self._worth = max(2 * self._last, round(min(LONG * stream.info.sfreq, many)))
+        self._worth = max(2 * self._last, round(min(NEAR * stream.info.sfreq, many)))
         self._held: list[Chunk] = []
         self._n = 0
         self._since = 0.0

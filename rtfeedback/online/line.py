@@ -9,7 +9,6 @@ import numpy as np
 
 from rtfeedback.artefacts import ArtefactRule
 from rtfeedback.chain import Chain
-from rtfeedback.online.gather import LONG
 from rtfeedback.online.plausibility import Plausibility
 from rtfeedback.online.schedule import Schedule
 from rtfeedback.online.timeline import GAP, Piece, Timeline
@@ -20,6 +19,7 @@ from rtfeedback.signals import Bool, Chunk, Float32, Int64, Marker, Window
 from rtfeedback.windows import NEAREST, Due, WindowSpec
 
 FAR = 10**9  # samples: none is due
+NEAR = 0.3  # s: a window that is due so soon is waited for, with no look at samples between
 NEW_TR = 1e-3  # of the TR: what repeats with the volumes does so by another period
 
 
@@ -109,9 +109,8 @@ class Line:
         newest = self._begin.samples - 1
         reached = newest + max(1, ceil(min(ahead * self.chain.spec.sfreq, FAR)))
         missing, second = self.chain.next_output(reached) - newest, self.timeline.left
-        # What is found out over a second is found out before someone waits for a window,
-        # also where no look at the samples comes between anyhow.
-        return second if second < missing <= LONG * self.chain.spec.sfreq else missing
+        # What is found out over a second is found out before a window is waited for.
+        return second if second < missing <= NEAR * self.chain.spec.sfreq else missing
 
     def push(self, chunk: Chunk) -> Iterator[Window]:
         """Yield each window that falls due in a chunk, in order.
