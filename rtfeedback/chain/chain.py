@@ -77,7 +77,7 @@ class Chain:
         return samples if self._channels is None else samples.take(self._channels, axis=1)
 
     def usable(self, chunk: Chunk) -> Bool:
-        """Return which samples have a stamp, and are numbers in every channel that is used."""
+        """Return which samples can be used, shape (n_times,); see `Chunk.usable`."""
         return chunk.usable(self._used)
 
     def next_output(self, index: int) -> int:

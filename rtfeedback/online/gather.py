@@ -12,8 +12,8 @@ from rtfeedback.online.source import Stream, StreamLost
 from rtfeedback.signals import Chunk
 
 HOLD = 0.48  # s that samples are held back: two pulls, the second filled before it ends
-LAST = 0.02  # s of samples that are left for when a window falls due, if it is not near
-MANY = 2**16  # numbers for which a look of their own before that pays even if it is
+LAST = 0.02  # s of samples that are left for when a window falls due, where a look pays before
+MANY = 2**16  # numbers for which it does even if the window is near
 
 
 class Gathering:

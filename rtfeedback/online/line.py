@@ -19,7 +19,7 @@ from rtfeedback.signals import Bool, Chunk, Float32, Int64, Marker, Window
 from rtfeedback.windows import NEAREST, Due, WindowSpec
 
 FAR = 10**9  # samples: none is due
-NEAR = 0.3  # s: a window that is due so soon is waited for, with no look at samples between
+NEAR = 0.3  # s: before a window that is due so soon no look at some of its samples pays
 NEW_TR = 1e-3  # of the TR: what repeats with the volumes does so by another period
 
 

@@ -160,7 +160,8 @@ def test_of_much_to_compute_little_is_left_for_when_a_window_falls_due(
     n, sizes = 0, set()
     for chunk, _ in live(amplifier, 19, 70):
         n += len(chunk.stamps)
-        sizes |= set() if n % 70 else {len(chunk.stamps)}
+        if n % 70 == 0:
+            sizes.add(len(chunk.stamps))
     assert sizes == {left}
 
 
